@@ -1,0 +1,25 @@
+/** How `merak launch` tells the user's script, running in the same process, what the flags said. */
+import type { OptionsInput } from './schema.js';
+
+/** What the command asks of `wrap`: train (launch), print the plan and stop (plan), or compare (verify). */
+export type LaunchMode = 'launch' | 'plan' | 'verify';
+
+export interface LaunchContext {
+  readonly mode: LaunchMode;
+  readonly flags: OptionsInput;
+  /** Steps to compare (verify). */
+  readonly verifySteps?: number;
+}
+
+// A symbol on globalThis, because the script may load another copy of this module (bundled, or src beside dist).
+const KEY = Symbol.for('merak.launch');
+type Holder = { [KEY]?: LaunchContext };
+
+export function setLaunchContext(context: LaunchContext | undefined): void {
+  (globalThis as Holder)[KEY] = context;
+}
+
+/** The context of the running command; undefined when the script was started by plain `node`. */
+export function launchContext(): LaunchContext | undefined {
+  return (globalThis as Holder)[KEY];
+}

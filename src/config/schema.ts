@@ -1,0 +1,34 @@
+/** Every option of Merak, once: `wrap`'s options and the command's flags are this schema. */
+import { z } from 'zod';
+
+const degree = z.number().int().min(1);
+
+/**
+ * Precedence, highest first: flags of the command, options given to `wrap`, defaults. Options left out are filled by the
+ * planner's rule (src/planner/defaults.ts).
+ */
+export const optionsSchema = z.strictObject({
+  workers: degree.optional().describe('number of worker processes (default: dp x tp x pp, or 1)'),
+  dp: degree.optional().describe('data-parallel degree: replicas that share a batch'),
+  tp: degree.optional().describe('tensor-parallel degree: workers that share each layer'),
+  pp: degree.optional().describe('pipeline-parallel degree: stages'),
+  microBatches: degree.optional().describe('micro-batches per step and replica'),
+  schedule: z.enum(['1f1b', 'scp']).optional().describe('pipeline schedule: 1f1b, or scp (shifted critical path)'),
+  recompute: z.enum(['none', 'full']).optional().describe('recompute activations in the backward pass: none or full'),
+  device: z.enum(['auto', 'native', 'tfjs']).default('auto').describe('engine: native, tfjs (any tfjs backend), or auto'),
+  tfjsBackend: z.string().default('cpu').describe('backend of the tfjs device: cpu, wasm, tensorflow, ...'),
+  threadsPerWorker: degree.optional().describe('threads per worker (default: cores / workers, at least 1)'),
+  seed: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(0).describe('seed of every random number'),
+  clipNorm: z.number().min(0).default(0).describe('global gradient norm to clip to; 0 is off'),
+  weightDecay: z.number().min(0).default(0).describe('decoupled weight decay of matrices (turns Adam into AdamW)'),
+  memoryLimit: z.number().min(1).optional().describe('bytes a worker may use (default: free memory / workers)'),
+  logDir: z.string().default('runs').describe('folder for worker logs'),
+  explain: z.boolean().default(false).describe('print the plan before training'),
+  report: z.string().optional().describe('write everything printed to this JSON file'),
+  startTimeout: z.number().min(1).default(300).describe('seconds the workers may take to start'),
+  stepTimeout: z.number().min(1).default(100).describe('seconds a worker may wait for another inside a step'),
+});
+
+export type OptionsInput = z.input<typeof optionsSchema>;
+export type Options = z.output<typeof optionsSchema>;
+export type OptionName = keyof Options;
