@@ -1,0 +1,181 @@
+/** What a node costs: floating-point operations and bytes moved. Matrix products exactly, the rest by elements. */
+import { booleanAttr, numberOrNumbersAttr, stringAttr } from './attrs.js';
+import type { DType, Graph, Node, Value, ValueId } from './graph.js';
+
+export function elementBytes(dtype: DType): number {
+  return dtype === 'bool' ? 1 : 4;
+}
+
+export function numElements(shape: readonly number[]): number {
+  return shape.reduce((product, dim) => product * dim, 1);
+}
+
+export function valueBytes(value: Value): number {
+  return numElements(value.shape) * elementBytes(value.dtype);
+}
+
+/** Bytes read and written: inputs once, outputs once; none for kernels that only rename storage. */
+export function nodeBytes(graph: Graph, node: Node): number {
+  if (RENAMING.has(node.kernel)) return 0;
+  const { inputs, outputs } = node;
+  return [...new Set(inputs), ...outputs].reduce((sum, id) => sum + valueBytes(graph.values[id]!), 0);
+}
+
+/** Multiplications and additions count one each: a product [m,k] x [k,n] is 2 m k n. */
+export function nodeFlops(graph: Graph, node: Node): number {
+  const shape = (name: string): readonly number[] => {
+    const id: ValueId | undefined = node.inputs[node.inputNames.indexOf(name)];
+    return id === undefined ? [] : graph.values[id]!.shape;
+  };
+  const outputSize = node.outputs.reduce((sum, id) => sum + numElements(graph.values[id]!.shape), 0);
+  const exact = EXACT[node.kernel];
+  if (exact !== undefined) return exact({ node, shape, outputSize });
+  if (MOVING.has(node.kernel) || RENAMING.has(node.kernel)) return 0;
+  const inputSize = node.inputs.reduce((max, id) => Math.max(max, numElements(graph.values[id]!.shape)), 0);
+  return (PER_ELEMENT[node.kernel] ?? 1) * Math.max(inputSize, outputSize);
+}
+
+interface Facts {
+  readonly node: Node;
+  readonly shape: (input: string) => readonly number[];
+  readonly outputSize: number;
+}
+
+const size = numElements;
+
+function matMulFlops({ node, shape, outputSize }: Facts): number {
+  const a = shape('a');
+  const inner = (booleanAttr(node.attrs, 'transposeA', false) ? a.at(-2) : a.at(-1)) ?? 1;
+  return 2 * outputSize * inner;
+}
+
+/** Every output element sums a filter window over the input channels: filter [h, w, in, out]. */
+function convFlops({ shape, outputSize }: Facts): number {
+  const filter = shape('filter');
+  return 2 * outputSize * size(filter.slice(0, -1));
+}
+
+/** Filter [h, w, in, multiplier]: one channel per output. */
+function depthwiseFlops({ shape, outputSize }: Facts): number {
+  return 2 * outputSize * size(shape('filter').slice(0, -2));
+}
+
+/** The gradients do as many products as the forward pass: output positions x filter. */
+function convGradientFlops(filterOf: (facts: Facts) => readonly number[], channelsFree: number) {
+  return (facts: Facts): number => {
+    const filter = filterOf(facts);
+    return 2 * size(facts.shape('dy')) * size(filter.slice(0, filter.length - channelsFree));
+  };
+}
+
+const givenFilter = ({ shape }: Facts) => shape('filter');
+const madeFilter = ({ node }: Facts) => numberOrNumbersAttr(node.attrs, 'filterShape');
+
+/** Scores and weighted sum: two products of Tq x Tk x d per head; half under a causal mask. */
+function attentionFlops(numProducts: number) {
+  return ({ node, shape }: Facts): number => {
+    const [batch = 1, queries = 1, heads = 1, depth = 1] = shape('q');
+    const keys = shape('k')[1] ?? 1;
+    const half = booleanAttr(node.attrs, 'causal', false) ? 0.5 : 1;
+    return numProducts * 2 * batch * heads * queries * keys * depth * half;
+  };
+}
+
+/** As one product over the output and the summed letters. */
+function einsumFlops({ node, shape, outputSize }: Facts): number {
+  const [terms = '', output = ''] = stringAttr(node.attrs, 'equation').replace(/\s/g, '').split('->');
+  const summed = new Map<string, number>();
+  terms.split(',').forEach((term, index) => {
+    [...term].forEach((letter, dim) => {
+      if (!output.includes(letter)) summed.set(letter, shape(String(index))[dim] ?? 1);
+    });
+  });
+  return 2 * outputSize * size([...summed.values()]);
+}
+
+function windowFlops({ node, outputSize }: Facts): number {
+  return outputSize * size(numberOrNumbersAttr(node.attrs, 'filterSize', 1));
+}
+
+const EXACT: Readonly<Record<string, (facts: Facts) => number>> = {
+  BatchMatMul: matMulFlops,
+  _FusedMatMul: matMulFlops,
+  Einsum: einsumFlops,
+  Conv2D: convFlops,
+  FusedConv2D: convFlops,
+  Conv3D: convFlops,
+  DepthwiseConv2dNative: depthwiseFlops,
+  FusedDepthwiseConv2D: depthwiseFlops,
+  Conv2DBackpropInput: convGradientFlops(givenFilter, 1),
+  Conv3DBackpropInputV2: convGradientFlops(givenFilter, 1),
+  Conv2DBackpropFilter: convGradientFlops(madeFilter, 1),
+  Conv3DBackpropFilterV2: convGradientFlops(madeFilter, 1),
+  DepthwiseConv2dNativeBackpropInput: convGradientFlops(givenFilter, 2),
+  DepthwiseConv2dNativeBackpropFilter: convGradientFlops(madeFilter, 2),
+  MerakAttention: attentionFlops(2),
+  MerakAttentionGrad: attentionFlops(5),
+  AvgPool: windowFlops,
+  MaxPool: windowFlops,
+  AvgPool3D: windowFlops,
+  MaxPool3D: windowFlops,
+};
+
+/** Estimates where one operation per element says too little: transcendental functions and several sweeps. */
+const PER_ELEMENT: Readonly<Record<string, number>> = {
+  Exp: 8,
+  Log: 8,
+  Pow: 16,
+  Tanh: 12,
+  Sigmoid: 10,
+  Erf: 12,
+  Softplus: 12,
+  Elu: 8,
+  Selu: 8,
+  Softmax: 12,
+  LogSoftmax: 12,
+  FusedBatchNorm: 5,
+  LRN: 20,
+  LRNGrad: 40,
+  MerakGelu: 16,
+  MerakGeluGrad: 24,
+  MerakLayerNorm: 8,
+  MerakLayerNormGrad: 12,
+  MerakSoftmaxCrossEntropy: 12,
+  MerakSoftmaxCrossEntropyGrad: 10,
+  MerakShardedCrossEntropy: 10,
+  MerakVocabParallelCrossEntropy: 12,
+  MerakDropout: 20,
+  MerakRandom: 20,
+};
+
+/** Kernels that give their input another name or shape. */
+const RENAMING: ReadonlySet<string> = new Set(['Identity', 'Reshape', 'ExpandDims', 'MerakFanOut']);
+
+/** Kernels that move data without computing on it. */
+const MOVING: ReadonlySet<string> = new Set([
+  'BatchToSpaceND',
+  'BroadcastTo',
+  'Cast',
+  'Concat',
+  'DepthToSpace',
+  'Fill',
+  'GatherNd',
+  'GatherV2',
+  'MerakAllGather',
+  'MerakEmbedding',
+  'MerakShard',
+  'MirrorPad',
+  'OneHot',
+  'OnesLike',
+  'Pack',
+  'PadV2',
+  'Reverse',
+  'Slice',
+  'SpaceToBatchND',
+  'SplitV',
+  'StridedSlice',
+  'Tile',
+  'Transpose',
+  'Unpack',
+  'ZerosLike',
+]);
