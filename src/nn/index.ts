@@ -1,0 +1,9 @@
+/** `merak.nn`: functions that call Merak's fused kernels. */
+export { type AttentionArguments, attention } from './attention.js';
+export { dense } from './dense.js';
+export { embedding } from './embedding.js';
+export { gelu } from './gelu.js';
+export { layerNorm } from './layerNorm.js';
+export { type DropoutOptions, dropout, type RandomOptions, randomNormal, randomUniform } from './random.js';
+export { softmaxCrossEntropy } from './softmaxCrossEntropy.js';
+export { type VariableOptions, variable } from './variable.js';

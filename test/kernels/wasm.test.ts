@@ -1,0 +1,80 @@
+/** The reference composites on the WASM backend give what they give on the CPU backend. */
+import * as tf from '@tensorflow/tfjs';
+import '@tensorflow/tfjs-backend-wasm';
+import { describe, expect, it } from 'vitest';
+import { ensureKernels, KERNELS } from '../../src/kernels/register.js';
+import { close, tensor } from './numeric.js';
+
+type Case = readonly [kernel: string, inputs: Record<string, () => tf.Tensor>, attrs: tf.NamedAttrMap];
+
+const heads = (seed: number) => () => tensor([2, 3, 2, 4], seed);
+const labels = () => tf.tensor1d([2, -1, 0, 5], 'int32');
+const mask = () => tf.tensor2d([1, 1, 0, 1, 1, 1], [2, 3], 'int32');
+const ids = () => tf.tensor1d([4, 0, 4], 'int32');
+const place = { node: 1, globalShape: [4, 6], offsets: [0, 0], batchDim: 0 };
+const attention = { causal: true, scale: 0.5 };
+const rows = (seed: number) => () => tensor([4], seed);
+const matrix = (seed: number) => () => tensor([4, 6], seed);
+
+const CASES: readonly Case[] = [
+  ['MerakAttention', { q: heads(1), k: heads(2), v: heads(3), mask }, attention],
+  [
+    'MerakAttentionGrad',
+    { dy: heads(4), q: heads(1), k: heads(2), v: heads(3), out: heads(5), logsumexp: () => tensor([2, 2, 3], 6), mask },
+    attention,
+  ],
+  ['MerakLayerNorm', { x: matrix(1), gamma: () => tensor([6], 2), beta: () => tensor([6], 3) }, { epsilon: 1e-5 }],
+  [
+    'MerakLayerNormGrad',
+    { dy: matrix(4), x: matrix(1), gamma: () => tensor([6], 2), mean: rows(5), rstd: rows(6) },
+    {},
+  ],
+  ['MerakGelu', { x: matrix(1) }, { approximate: 'tanh' }],
+  ['MerakGelu', { x: matrix(1) }, { approximate: 'none' }],
+  ['MerakGeluGrad', { dy: matrix(2), x: matrix(1) }, { approximate: 'tanh' }],
+  ['MerakGeluGrad', { dy: matrix(2), x: matrix(1) }, { approximate: 'none' }],
+  ['MerakSoftmaxCrossEntropy', { logits: matrix(1), labels }, { vocabOffset: 0, vocabLimit: 6 }],
+  [
+    'MerakSoftmaxCrossEntropyGrad',
+    { dy: rows(2), logits: matrix(1), labels, logsumexp: rows(3) },
+    { vocabOffset: 0, vocabLimit: 5 },
+  ],
+  ['MerakShardedCrossEntropy', { logits: matrix(1), labels, max: rows(2) }, { vocabOffset: 3, vocabLimit: 5 }],
+  ['MerakEmbedding', { table: () => tensor([5, 3], 1), ids }, { vocabOffset: 0, sharded: false }],
+  ['MerakEmbedding', { table: () => tensor([3, 3], 1), ids }, { vocabOffset: 3, sharded: true }],
+  ['MerakEmbeddingGrad', { dy: () => tensor([3, 3], 1), ids }, { vocabSize: 5, vocabOffset: 0, sharded: false }],
+  ['MerakDropout', { x: matrix(1) }, { rate: 0.4, ...place }],
+  ['MerakRandom', {}, { shape: [4, 6], kind: 'normal', a: 0, b: 1, ...place }],
+  ['MerakAllReduce', { x: matrix(1) }, { axis: 'tp', op: 'sum' }],
+  ['MerakFanOut', { x: matrix(1) }, { axis: 'tp' }],
+  ['MerakAllGather', { x: matrix(1) }, { axis: 'tp', dim: 1, parts: 1, size: 5 }],
+  ['MerakShard', { x: matrix(1) }, { axis: 'tp', dim: 0, parts: 1, paddedSize: 6, degree: 2, index: 1 }],
+  [
+    'MerakVocabParallelCrossEntropy',
+    { logits: matrix(1), labels },
+    { axis: 'tp', vocabOffset: 0, vocabLimit: 6, padded: false },
+  ],
+];
+
+async function run(backend: string, [kernel, inputs, attrs]: Case): Promise<Float32Array[]> {
+  await tf.setBackend(backend);
+  ensureKernels(backend);
+  return tf.tidy(() => {
+    const tensors = Object.fromEntries(Object.entries(inputs).map(([name, make]) => [name, make()]));
+    const result = tf.engine().runKernel<tf.Tensor | tf.Tensor[]>(kernel, tensors, attrs);
+    return [result].flat().map((output) => Float32Array.from(output.dataSync()));
+  });
+}
+
+describe('reference composites', () => {
+  it.each(CASES)('%s is the same on wasm', async (...testCase) => {
+    const [expected, actual] = [await run('cpu', testCase), await run('wasm', testCase)];
+    expected.forEach((output, i) => {
+      close(actual[i]!, output, 1e-5);
+    });
+  });
+
+  it('are all covered', () => {
+    expect(new Set(CASES.map(([kernel]) => kernel))).toEqual(new Set(KERNELS.map(({ kernel }) => kernel)));
+  });
+});
