@@ -1,0 +1,61 @@
+/** Shape rules of Merak's own kernels; docs/kernels.md. */
+import { numberAttr, numbersAttr } from '../../graph/attrs.js';
+import { each, like, need, type Rules, spec } from './rule.js';
+
+export const merakRules: Rules = {
+  MerakAttention: (inputs) => {
+    const q = need(inputs, 'q');
+    const [batch = 1, queries = 1, heads = 1] = q.shape;
+    return [q, spec([batch, heads, queries], 'float32')];
+  },
+  MerakAttentionGrad: (inputs) => [need(inputs, 'q'), need(inputs, 'k'), need(inputs, 'v')],
+  MerakLayerNorm: (inputs) => {
+    const x = need(inputs, 'x');
+    const statistics = spec(x.shape.slice(0, -1), 'float32');
+    return [x, statistics, statistics];
+  },
+  MerakLayerNormGrad: (inputs) => {
+    const gamma = need(inputs, 'gamma');
+    return [need(inputs, 'x'), gamma, gamma];
+  },
+  ...each(['MerakGelu', 'MerakGeluGrad', 'MerakDropout', 'MerakAllReduce', 'MerakFanOut'], like('x')),
+  MerakSoftmaxCrossEntropy: (inputs) => {
+    const rows = spec(need(inputs, 'logits').shape.slice(0, -1), 'float32');
+    return [rows, rows];
+  },
+  MerakSoftmaxCrossEntropyGrad: like('logits'),
+  MerakShardedCrossEntropy: (inputs) => {
+    const rows = spec(need(inputs, 'logits').shape.slice(0, -1), 'float32');
+    return [rows, rows];
+  },
+  MerakVocabParallelCrossEntropy: (inputs) => {
+    const rows = spec(need(inputs, 'logits').shape.slice(0, -1), 'float32');
+    return [rows, rows];
+  },
+  MerakEmbedding: (inputs) => {
+    const table = need(inputs, 'table');
+    return spec([...need(inputs, 'ids').shape, table.shape[1] ?? 1], table.dtype);
+  },
+  MerakEmbeddingGrad: (inputs, attrs) => {
+    const dy = need(inputs, 'dy');
+    return spec([numberAttr(attrs, 'vocabSize'), dy.shape.at(-1) ?? 1], dy.dtype);
+  },
+  MerakRandom: (_, attrs) => spec(numbersAttr(attrs, 'shape'), 'float32'),
+  MerakAllGather: (inputs, attrs) => {
+    const x = need(inputs, 'x');
+    const dim = numberAttr(attrs, 'dim');
+    return spec(
+      x.shape.map((size, index) => (index === dim ? numberAttr(attrs, 'size') : size)),
+      x.dtype,
+    );
+  },
+  MerakShard: (inputs, attrs) => {
+    const x = need(inputs, 'x');
+    const dim = numberAttr(attrs, 'dim');
+    const local = numberAttr(attrs, 'paddedSize') / numberAttr(attrs, 'degree');
+    return spec(
+      x.shape.map((size, index) => (index === dim ? local : size)),
+      x.dtype,
+    );
+  },
+};
