@@ -1,0 +1,44 @@
+/** Planned memory of every rank: bytes per space and per arena, for printing and for comparing with what is measured. */
+import type { Plan, RankPlan, SpacePlan } from './plan.js';
+
+export interface RankMemory {
+  readonly rank: number;
+  readonly persistentBytes: number;
+  /** Bytes per space: persistent ones by name, working ones as `executable/space`. */
+  readonly spaces: Readonly<Record<string, number>>;
+  /** Arena bytes per executable. */
+  readonly executables: Readonly<Record<string, number>>;
+  /** The persistent arena and every executable's arena together: all are allocated at once. */
+  readonly peakBytes: number;
+}
+
+export function rankMemory(plan: RankPlan): RankMemory {
+  const sizes = (spaces: readonly SpacePlan[], prefix: string) =>
+    spaces.map(({ space, bytesPerSlot, numSlots }) => [`${prefix}${space}`, bytesPerSlot * numSlots] as const);
+  const executables = plan.executables.map(({ name, arenaBytes }) => [name, arenaBytes] as const);
+  return {
+    rank: plan.rank,
+    persistentBytes: plan.persistentBytes,
+    spaces: Object.fromEntries([
+      ...sizes(plan.persistentSpaces, ''),
+      ...plan.executables.flatMap(({ name, spaces }) => sizes(spaces, `${name}/`)),
+    ]),
+    executables: Object.fromEntries(executables),
+    peakBytes: executables.reduce((sum, [, bytes]) => sum + bytes, plan.persistentBytes),
+  };
+}
+
+export function memoryReport(plan: Plan): RankMemory[] {
+  return plan.ranks.map(rankMemory);
+}
+
+/** `1.5 MB`: powers of ten, as disks and networks count. */
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let [value, unit] = [bytes, 0];
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit === 0 || value >= 99.95 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}

@@ -1,0 +1,230 @@
+/** The Plan: one serialisable value that says everything a worker group needs in order to train. */
+import type { Attrs, DType, Initializer } from '../graph/graph.js';
+import type { Task } from '../pipeline/schedule.js';
+import type { Layout } from '../tensorparallel/layout.js';
+
+/** Degrees of each axis. `rank = (pp * mesh.dp + dp) * mesh.tp + tp` for coordinates (pp, dp, tp). */
+export interface Mesh {
+  readonly pp: number;
+  readonly dp: number;
+  readonly tp: number;
+}
+
+export interface Coordinates {
+  readonly pp: number;
+  readonly dp: number;
+  readonly tp: number;
+}
+
+/**
+ * Regions of a rank's arenas. The first five live as long as the plan (the persistent arena); the others belong to one
+ * executable (its working arena). Slotted spaces hold `numSlots` copies of `bytesPerSlot`, one per micro-batch in flight.
+ */
+export const PERSISTENT_SPACES = ['parameters', 'gradients', 'optimizer'] as const;
+export const WORKING_SPACES = [
+  'constants',
+  'metrics',
+  'batch',
+  'received',
+  'sent',
+  'saved',
+  'receivedGradients',
+  'sentGradients',
+  'scratch',
+] as const;
+export type Space = (typeof PERSISTENT_SPACES)[number] | (typeof WORKING_SPACES)[number];
+
+export interface SpacePlan {
+  readonly space: Space;
+  /** Byte offset of slot 0 in its arena, 64-byte aligned. */
+  readonly base: number;
+  readonly bytesPerSlot: number;
+  readonly numSlots: number;
+}
+
+/** A tensor of a program and where it lies: `arena + space.base + slot * space.bytesPerSlot + offset`. */
+export interface ProgramValue {
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  readonly space: Space;
+  readonly offset: number;
+}
+
+/**
+ * A kernel call on program values. Beside tfjs's and Merak's kernels (docs/kernels.md) a program uses
+ * `MerakAccumulate` (output += input) and `MerakAssign` (output := input), whose outputs lie in `gradients`,
+ * `metrics`, `parameters`, `sent` or `sentGradients`.
+ */
+export interface ProgramNode {
+  readonly kernel: string;
+  readonly inputs: readonly number[];
+  readonly inputNames: readonly string[];
+  readonly outputs: readonly number[];
+  readonly attrs: Attrs;
+  readonly scope: string;
+}
+
+export interface Program {
+  readonly kind: 'forward' | 'recompute' | 'backward';
+  readonly values: readonly ProgramValue[];
+  readonly nodes: readonly ProgramNode[];
+}
+
+/** The slot of each slotted space that an instruction works on; -1 where it uses none. */
+export interface Slots {
+  readonly batch: number;
+  readonly received: number;
+  readonly sent: number;
+  readonly saved: number;
+  readonly receivedGradients: number;
+  readonly sentGradients: number;
+}
+
+/** What a rank does in a step, in order. `send` never waits for the receiver, except that its slot's previous message must have been taken. */
+export type Instruction =
+  /** Copy micro-batch `micro` of the step's batch into a `batch` slot. */
+  | { readonly kind: 'load'; readonly micro: number; readonly slot: number }
+  | { readonly kind: 'forward' | 'recompute' | 'backward'; readonly micro: number; readonly slots: Slots }
+  /** Activations go from `sent` of this rank to `received` of `peer`; gradients from `sentGradients` to `receivedGradients`. */
+  | { readonly kind: 'send'; readonly what: 'activation' | 'gradient'; readonly micro: number; readonly slot: number; readonly peer: number }
+  | { readonly kind: 'receive'; readonly what: 'activation' | 'gradient'; readonly micro: number; readonly slot: number; readonly peer: number }
+  /** Set the `gradients` (train) and `metrics` spaces to zero: always first. */
+  | { readonly kind: 'zero' }
+  /** All-reduce gradients (`RankPlan.gradientBuckets`), then metrics over the data axis. */
+  | { readonly kind: 'reduce' }
+  /** All-reduce (mean) the parameters in `RankPlan.stateBuckets`: non-gradient state such as batch-norm statistics. */
+  | { readonly kind: 'reduceState' }
+  /** Global-norm clipping, then the optimizer. */
+  | { readonly kind: 'update' };
+
+/** An ordered set of ranks that meet in collectives. `id` is unique in the plan; 'tp' kernels use the rank's group of axis tp. */
+export interface Group {
+  readonly id: number;
+  readonly axis: 'tp' | 'dp' | 'world' | 'tie';
+  readonly ranks: readonly number[];
+}
+
+/** A logical parameter, whatever the layout. */
+export interface ParameterPlan {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  readonly trainable: boolean;
+  readonly layout: Layout;
+  /** Stages that hold a copy, ascending. More than one: tied across stages. */
+  readonly stages: readonly number[];
+  readonly initializer?: Initializer;
+}
+
+/** A parameter as one rank holds it. Offsets are bytes into slot 0 of the space; -1 where it has none. */
+export interface RankParameter {
+  /** Index into `Plan.parameters`. */
+  readonly parameter: number;
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  readonly trainable: boolean;
+  readonly offset: number;
+  readonly gradientOffset: number;
+  /** Byte offset of each optimizer moment (Adam: m, v; momentum: accumulator; SGD: none). */
+  readonly momentOffsets: readonly number[];
+  /** Whether this rank's copy counts in the global gradient norm (each logical element counts exactly once per dp replica). */
+  readonly countsInNorm: boolean;
+  /** Whether decoupled weight decay applies (rank >= 2 parameters). */
+  readonly decays: boolean;
+}
+
+/** A contiguous run of `length` floats at byte `offset`, summed over `group` and multiplied by `scale`. Gradients are also divided by the executable's numMicroBatches. */
+export interface Bucket {
+  readonly group: number;
+  readonly offset: number;
+  readonly length: number;
+  readonly scale: number;
+}
+
+export type OptimizerPlan =
+  | { readonly kind: 'sgd' }
+  | { readonly kind: 'momentum'; readonly momentum: number; readonly nesterov: boolean }
+  | { readonly kind: 'rmsprop'; readonly decay: number; readonly momentum: number; readonly epsilon: number; readonly centered: boolean }
+  /** Adam as tfjs computes it when weightDecay is 0 (its epsilon placement: docs/kernels.md), AdamW otherwise. */
+  | { readonly kind: 'adam'; readonly beta1: number; readonly beta2: number; readonly epsilon: number; readonly weightDecay: number };
+
+/** One batch field as a stage uses it, per micro-batch. */
+export interface InputPlan {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  /** Byte offset in a `batch` slot. */
+  readonly offset: number;
+}
+
+/** A result the last stage leaves per micro-batch in `sent` (predict). */
+export interface OutputPlan {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  readonly offset: number;
+}
+
+/** Something a worker can run: the training step, evaluation, or prediction at one batch shape. */
+export interface Executable {
+  readonly name: string;
+  readonly numMicroBatches: number;
+  readonly microBatchSize: number;
+  readonly spaces: readonly SpacePlan[];
+  /** Bytes of the working arena: the planned peak of this executable. */
+  readonly arenaBytes: number;
+  readonly programs: readonly Program[];
+  readonly schedule: readonly Instruction[];
+  /** Batch fields this rank's stage reads. */
+  readonly inputs: readonly InputPlan[];
+  /** Names of the f32 scalars in `metrics`, in order ('loss' first); empty except on the last stage. Summed over micro-batches; the engine divides. */
+  readonly metrics: readonly string[];
+  /** Per micro-batch results in `sent`, last stage of a predict executable only. */
+  readonly outputs: readonly OutputPlan[];
+  readonly constants: readonly { readonly offset: number; readonly data: Float32Array | Int32Array | Uint8Array }[];
+}
+
+export interface RankPlan {
+  readonly rank: number;
+  readonly coordinates: Coordinates;
+  readonly mesh: Mesh;
+  readonly groups: readonly Group[];
+  readonly parameters: readonly RankParameter[];
+  readonly persistentSpaces: readonly SpacePlan[];
+  readonly persistentBytes: number;
+  readonly gradientBuckets: readonly Bucket[];
+  readonly stateBuckets: readonly Bucket[];
+  readonly optimizer: OptimizerPlan;
+  /** Global-norm clipping threshold; 0 is off. */
+  readonly clipNorm: number;
+  readonly executables: readonly Executable[];
+}
+
+/** What `merak plan` prints of a stage. */
+export interface StageSummary {
+  readonly stage: number;
+  readonly layers: readonly string[];
+  readonly numParameters: number;
+  readonly forwardFlops: number;
+  readonly backwardFlops: number;
+  readonly parameterBytes: number;
+  readonly peakBytes: number;
+  /** Per step and rank. */
+  readonly sendBytes: number;
+  readonly allReduceBytes: number;
+  readonly recompute: 'none' | 'full';
+}
+
+export interface Plan {
+  readonly mesh: Mesh;
+  readonly scheduleName: string;
+  readonly numMicroBatches: number;
+  readonly microBatchSize: number;
+  readonly seed: number;
+  readonly parameters: readonly ParameterPlan[];
+  /** The tasks per stage, as data, for drawing and checking. */
+  readonly schedule: readonly (readonly Task[])[];
+  readonly stages: readonly StageSummary[];
+  readonly ranks: readonly RankPlan[];
+}
