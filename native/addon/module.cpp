@@ -1,0 +1,13 @@
+// The entry point of merak.node.
+#include <napi.h>  // Node-API
+
+#include "addon/engine_object.h"  // Engine
+#include "addon/single.h"  // kernelNames, supports, runKernel, info
+
+static Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+  merak::export_single(env, exports);
+  merak::EngineObject::define(env, exports);
+  return exports;
+}
+
+NODE_API_MODULE(merak, initialise)

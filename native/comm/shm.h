@@ -1,0 +1,92 @@
+// Collectives between the ranks of one host through shared memory, in place: each rank's arenas are memfds that its peers
+// map. A wait spins briefly, then sleeps on a futex; every wait has a time limit and can be aborted.
+#pragma once
+#include <chrono>         // deadlines
+#include <mutex>          // abort reason
+#include <unordered_map>  // group table
+
+#include "comm/arena.h"         // Arena
+#include "comm/communicator.h"  // Communicator
+
+namespace merak {
+
+struct ControlBlock;
+struct Offer;
+struct Channel;
+
+class ShmCommunicator : public Communicator {
+ public:
+  // `groups` are the groups this rank belongs to. Throws std::runtime_error on ids or ranks past the fixed limits.
+  ShmCommunicator(int rank, int world_size, const std::vector<GroupSpec>& groups);
+  ~ShmCommunicator() override;
+
+  // The arena peers must map as this rank's 'control'.
+  const std::shared_ptr<Arena>& control() const { return control_; }
+  // Makes an own arena known under `name`, so that pointers into it can take part in collectives.
+  void add_arena(const std::string& name, std::shared_ptr<Arena> arena);
+  void remove_arena(const std::string& name);
+  // Maps a peer's arena: 'control' or one it added under the same name. Re-adding a name replaces the mapping.
+  void add_peer_arena(int rank, const std::string& name, int pid, int fd, size_t bytes);
+
+  int rank() const override { return rank_; }
+  void all_reduce(int group, float* data, size_t count, ReduceOp op, float scale) override;
+  void all_gather(int group, const void* input, void* output, size_t bytes) override;
+  void broadcast(int group, void* data, size_t bytes, int root_index) override;
+  void barrier(int group) override;
+  uint64_t send(int peer, int tag, const void* data, size_t bytes) override;
+  void wait_sent(int peer, int tag, uint64_t ticket) override;
+  void receive(int peer, int tag, void* data, size_t bytes) override;
+  void set_timeout(double seconds) override { timeout_seconds_ = seconds; }
+  void abort(const std::string& reason) override;
+  double take_wait_seconds() override;
+
+ private:
+  struct Group {
+    GroupSpec spec;
+    size_t index = 0;  // of this rank in spec.ranks
+    uint32_t sequence = 0;
+  };
+  struct Address {
+    uint32_t arena = 0;
+    uint64_t offset = 0;
+  };
+  struct PeerArena {
+    uint32_t name_hash;
+    std::shared_ptr<Arena> arena;
+  };
+  struct Peer {
+    int pid = 0;
+    std::shared_ptr<Arena> control;
+    std::vector<PeerArena> arenas;
+  };
+
+  Group& group(int id);
+  ControlBlock* control_of(int rank);
+  Address address_of(const void* data);
+  std::byte* resolve(int rank, Address address);
+  // Waits until `word` reaches `target` (sequence arithmetic, so wrap-around is fine).
+  void wait(std::atomic<uint32_t>& word, std::atomic<uint32_t>& waiters, uint32_t target, int peer, const char* operation);
+  void arrive(Group& group, uint32_t kind, Address address, uint64_t bytes);
+  const Offer& await_arrival(Group& group, size_t index, uint32_t kind, uint64_t bytes, const char* operation);
+  void finish(Group& group, const char* operation);
+  std::string waiting_for(const char* operation, uint32_t target, int peer) const;
+  bool exchange_small(Group& group, uint32_t kind, const void* data, size_t bytes, const char* operation);
+
+  int rank_;
+  int world_size_;
+  std::shared_ptr<Arena> control_;
+  std::unordered_map<int, Group> groups_;
+  std::vector<std::pair<uint32_t, std::shared_ptr<Arena>>> arenas_;
+  std::vector<Peer> peers_;
+  double timeout_seconds_ = 100;
+  double wait_seconds_ = 0;
+  int spin_;
+  // What the wait in progress is for; text is made of it only when it fails.
+  const Group* waiting_group_ = nullptr;
+  int waiting_tag_ = 0;
+  std::atomic<bool> aborted_{false};
+  std::mutex abort_mutex_;
+  std::string abort_reason_;
+};
+
+}  // namespace merak

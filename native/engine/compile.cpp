@@ -1,0 +1,149 @@
+// Turning a program into kernels: peephole rewrites, then one kernel per remaining node.
+#include "engine/compile.h"
+
+#include <algorithm>  // std::max
+#include <set>        // kernel families
+
+#include "engine/registry.h"  // compile_kernel
+
+namespace merak {
+namespace {
+
+const std::set<std::string> kViews = {"Reshape", "Identity", "ExpandDims", "MerakFanOut"};
+// Kernels that take `accumulate`: their output may be added to where it lies.
+const std::set<std::string> kAccumulating = {"BatchMatMul", "_FusedMatMul", "MerakEmbeddingGrad"};
+
+bool is_view(const ProgramNode& node) { return kViews.contains(node.kernel); }
+
+class Rewriter {
+ public:
+  explicit Rewriter(const Program& program) : program_(program), nodes_(program.nodes), dropped_(nodes_.size(), false) {
+    producer_.assign(program.values.size(), -1);
+    num_uses_.assign(program.values.size(), 0);
+    for (size_t i = 0; i < nodes_.size(); i++) {
+      for (const int value : nodes_[i].inputs) num_uses_[value]++;
+      for (const int value : nodes_[i].outputs) producer_[value] = static_cast<int>(i);
+    }
+  }
+
+  void rewrite() {
+    for (size_t i = 0; i < nodes_.size(); i++) join_accumulation(i);
+    for (size_t i = 0; i < nodes_.size(); i++)
+      if (!dropped_[i] && does_nothing(nodes_[i])) dropped_[i] = true;
+    for (size_t i = 0; i + 1 < nodes_.size(); i++) join_bias(i);
+  }
+
+  const std::vector<ProgramNode>& nodes() const { return nodes_; }
+  bool dropped(size_t index) const { return dropped_[index]; }
+
+ private:
+  const ProgramValue& value(int id) const { return program_.values[id]; }
+  bool same_place(int a, int b) const { return value(a).space == value(b).space && value(a).offset == value(b).offset; }
+
+  bool does_nothing(const ProgramNode& node) const { return is_view(node) && same_place(node.inputs[0], node.outputs[0]); }
+
+  bool overlaps(int a, int b) const {
+    const ProgramValue &x = value(a), &y = value(b);
+    if (x.space != y.space) return false;
+    return x.offset < y.offset + static_cast<int64_t>(y.type.bytes()) && y.offset < x.offset + static_cast<int64_t>(x.type.bytes());
+  }
+
+  // gradient += reshape(product(a, b)), all used once, becomes gradient += product(a, b) in one kernel. Earlier than the program
+  // said, which is safe: nothing but accumulations touches `gradients` inside a program.
+  void join_accumulation(size_t index) {
+    ProgramNode& accumulate = nodes_[index];
+    if (accumulate.kernel != "MerakAccumulate" || value(accumulate.outputs[0]).space != Space::gradients) return;
+    std::vector<size_t> views;
+    int source = accumulate.inputs[0];
+    for (;;) {
+      const int producer = producer_[source];
+      if (producer < 0 || num_uses_[source] != 1 || value(source).space != Space::scratch) return;
+      if (!is_view(nodes_[producer])) break;
+      views.push_back(static_cast<size_t>(producer));
+      source = nodes_[producer].inputs[0];
+    }
+    ProgramNode& product = nodes_[producer_[source]];
+    if (!kAccumulating.contains(product.kernel) || product.outputs.size() != 1 || product.attrs.has("accumulate")) return;
+    product.attrs.values["accumulate"] = true;
+    product.outputs[0] = accumulate.outputs[0];
+    for (const size_t view : views) dropped_[view] = true;
+    dropped_[index] = true;
+  }
+
+  size_t next_kept(size_t index) const {
+    do index++;
+    while (index < nodes_.size() && dropped_[index]);
+    return index;
+  }
+
+  // product + bias row, the very next thing, becomes one kernel unless the sum would lie over what the product still reads.
+  void join_bias(size_t index) {
+    if (dropped_[index] || nodes_[index].kernel != "BatchMatMul" || nodes_[index].attrs.has("accumulate")) return;
+    const size_t next = next_kept(index);
+    if (next >= nodes_.size() || nodes_[next].kernel != "Add") return;
+    ProgramNode& product = nodes_[index];
+    ProgramNode& add = nodes_[next];
+    const int sum = add.outputs[0], result = product.outputs[0];
+    if (num_uses_[result] != 1 || value(result).space != Space::scratch) return;
+    if (add.inputs[0] != result && add.inputs[1] != result) return;
+    const int bias = add.inputs[0] == result ? add.inputs[1] : add.inputs[0];
+    if (value(bias).type.shape.size() != 1 || value(bias).type.dtype != DType::f32) return;
+    const Shape& shape = value(result).type.shape;
+    if (value(sum).type.shape != shape || value(bias).type.shape[0] != shape.back() || value(result).type.numel() == 0) return;
+    if (overlaps(sum, product.inputs[0]) || overlaps(sum, product.inputs[1]) || overlaps(sum, bias)) return;
+    product.kernel = "_FusedMatMul";
+    product.inputs.push_back(bias);
+    product.input_names.push_back("bias");
+    product.outputs[0] = sum;
+    dropped_[next] = true;
+  }
+
+  const Program& program_;
+  std::vector<ProgramNode> nodes_;
+  std::vector<bool> dropped_;
+  std::vector<int> producer_, num_uses_;
+};
+
+Place place_of(const ProgramValue& value) { return {value.space, value.offset}; }
+
+void check_bounds(const ProgramValue& value, const Spaces& spaces, const ProgramNode& node) {
+  const SpacePlan& space = spaces[static_cast<int>(value.space)];
+  if (value.offset < 0 || value.offset + static_cast<int64_t>(value.type.bytes()) > space.bytes_per_slot)
+    throw std::runtime_error(node.kernel + (node.scope.empty() ? "" : " in " + node.scope) +
+                             ": a value lies outside its space in the memory map");
+}
+
+}  // namespace
+
+CompiledProgram compile_program(const Program& program, const Spaces& spaces) {
+  Rewriter rewriter(program);
+  rewriter.rewrite();
+  CompiledProgram compiled;
+  compiled.program = &program;
+  for (size_t i = 0; i < rewriter.nodes().size(); i++) {
+    if (rewriter.dropped(i)) continue;
+    const ProgramNode& node = rewriter.nodes()[i];
+    NodeSpec spec{node.kernel, node.scope, {}, node.input_names, {}, node.attrs};
+    CompiledNode result;
+    result.node = static_cast<int>(i);
+    result.input_values = node.inputs;
+    result.output_values = node.outputs;
+    for (const int id : node.inputs) {
+      check_bounds(program.values[id], spaces, node);
+      spec.inputs.push_back(program.values[id].type);
+      result.inputs.push_back(place_of(program.values[id]));
+    }
+    for (const int id : node.outputs) {
+      check_bounds(program.values[id], spaces, node);
+      spec.outputs.push_back(program.values[id].type);
+      result.outputs.push_back(place_of(program.values[id]));
+    }
+    result.kernel = compile_kernel(spec);
+    compiled.scratch_bytes = std::max(compiled.scratch_bytes, result.kernel->scratch_bytes());
+    compiled.max_pointers = std::max(compiled.max_pointers, node.inputs.size() + node.outputs.size());
+    compiled.nodes.push_back(std::move(result));
+  }
+  return compiled;
+}
+
+}  // namespace merak

@@ -1,0 +1,186 @@
+// Allocation, compilation and bookkeeping of an engine; the step itself is in step.cpp.
+#include "engine/engine.h"
+
+#include <sys/stat.h>  // fstat
+
+#include <algorithm>  // std::max
+
+#include "engine/error.h"  // EngineError
+
+namespace merak {
+namespace {
+
+std::shared_ptr<Arena> create_arena(const std::string& name, int64_t bytes) {
+  try {
+    return Arena::create(name, static_cast<size_t>(bytes));
+  } catch (const std::exception& error) {
+    throw EngineError("plan/out-of-memory", error.what());
+  }
+}
+
+// Bytes of an arena that memory really stands behind: pages touched so far.
+size_t resident_bytes(const Arena& arena) {
+  struct stat status{};
+  return fstat(arena.fd(), &status) == 0 ? static_cast<size_t>(status.st_blocks) * 512 : arena.bytes();
+}
+
+void check_spaces(const Spaces& spaces, int64_t bytes, bool persistent, const std::string& what) {
+  for (int i = 0; i < kNumSpaces; i++)
+    if (is_persistent(static_cast<Space>(i)) == persistent && spaces[i].num_slots > 0 &&
+        (spaces[i].base < 0 || spaces[i].base + spaces[i].bytes() > bytes))
+      throw EngineError("plan/invalid", what + ": space " + std::to_string(i) + " lies outside its arena");
+}
+
+// What reads or writes a slot must name one that exists.
+void check_schedule(const Executable& executable) {
+  const auto bytes_of = [&](Space space) { return executable.spaces[static_cast<int>(space)]; };
+  const auto check = [&](Space space, int64_t slot) {
+    if (slot >= std::max<int64_t>(1, bytes_of(space).num_slots))
+      throw EngineError("plan/invalid", "executable " + executable.name + ": an instruction names a slot that does not exist");
+  };
+  for (const Instruction& instruction : executable.schedule) {
+    const bool gradient = instruction.message == Message::gradient;
+    if (instruction.op == Op::load) check(Space::batch, instruction.slot);
+    else if (instruction.op == Op::send) check(gradient ? Space::sentGradients : Space::sent, instruction.slot);
+    else if (instruction.op == Op::receive) check(gradient ? Space::receivedGradients : Space::received, instruction.slot);
+    else
+      for (int i = 0; i < kNumSpaces; i++) check(static_cast<Space>(i), instruction.slots[i]);
+    if (instruction.micro < 0 || instruction.micro >= executable.num_micro_batches)
+      throw EngineError("plan/invalid", "executable " + executable.name + ": an instruction names a micro-batch that does not exist");
+  }
+}
+
+}  // namespace
+
+Engine::Engine(RankPlan plan) : plan_(std::move(plan)) {
+  check_spaces(plan_.spaces, plan_.persistent_bytes, true, "persistent arena");
+  persistent_ = create_arena("persistent", plan_.persistent_bytes);
+  if (plan_.world_size() > 1) {
+    comm_ = std::make_unique<ShmCommunicator>(plan_.rank, plan_.world_size(), plan_.groups);
+    comm_->add_arena("persistent", persistent_);
+  }
+}
+
+std::vector<ArenaHandle> Engine::open_handles() const {
+  std::vector<ArenaHandle> handles = {{"persistent", persistent_->fd(), persistent_->bytes()}};
+  if (comm_) handles.push_back({"control", comm_->control()->fd(), comm_->control()->bytes()});
+  return handles;
+}
+
+ArenaHandle Engine::load(Executable executable) {
+  LoadedExecutable loaded;
+  loaded.plan = std::move(executable);
+  Executable& plan = loaded.plan;
+  // One table for all: persistent spaces come from the rank's plan.
+  for (int i = 0; i < kNumSpaces; i++)
+    if (is_persistent(static_cast<Space>(i))) plan.spaces[i] = plan_.spaces[i];
+  check_spaces(plan.spaces, plan.arena_bytes, false, "executable " + plan.name);
+  check_schedule(plan);
+  loaded.arena = create_arena(plan.name, plan.arena_bytes);
+  const SpacePlan& constants = plan.spaces[static_cast<int>(Space::constants)];
+  for (const ConstantPlan& constant : plan.constants) {
+    if (constant.offset < 0 || constant.offset + static_cast<int64_t>(constant.data.size()) > constants.bytes())
+      throw EngineError("plan/invalid", "executable " + plan.name + ": a constant lies outside its space");
+    std::memcpy(loaded.arena->data() + constants.base + constant.offset, constant.data.data(), constant.data.size());
+  }
+  loaded.sent[0].resize(static_cast<size_t>(plan.spaces[static_cast<int>(Space::sent)].num_slots));
+  loaded.sent[1].resize(static_cast<size_t>(plan.spaces[static_cast<int>(Space::sentGradients)].num_slots));
+  for (const Program& program : plan.programs)
+    if (program.kind == ProgramKind::forward)
+      for (const ProgramValue& value : program.values)
+        if (value.space == Space::sent && value.type.dtype == DType::f32)
+          loaded.sent_floats.emplace_back(value.offset, value.type.numel());
+  for (const Instruction& instruction : plan.schedule)
+    loaded.trains = loaded.trains || instruction.op == Op::backward || instruction.op == Op::update;
+
+  const std::string name = plan.name;
+  executables_.erase(name);
+  LoadedExecutable& placed = executables_.emplace(name, std::move(loaded)).first->second;
+  placed.programs.resize(3);
+  try {
+    for (const Program& program : placed.plan.programs) {
+      CompiledProgram compiled = compile_program(program, placed.plan.spaces);
+      placed.scratch_bytes = std::max(placed.scratch_bytes, compiled.scratch_bytes);
+      placed.max_pointers = std::max(placed.max_pointers, compiled.max_pointers);
+      placed.programs[static_cast<int>(program.kind)] = std::move(compiled);
+    }
+    for (const Instruction& instruction : placed.plan.schedule) {
+      const int kind = static_cast<int>(instruction.op) - static_cast<int>(Op::forward);
+      if (kind >= 0 && kind < 3 && !placed.programs[kind].program)
+        throw EngineError("plan/invalid", "executable " + name + " runs a program that it does not have");
+    }
+  } catch (...) {
+    executables_.erase(name);
+    throw;
+  }
+  if (placed.scratch_bytes > scratch_bytes_ || !scratch_) {
+    scratch_ = aligned_bytes(placed.scratch_bytes);
+    scratch_bytes_ = placed.scratch_bytes;
+  }
+  input_pointers_.resize(std::max(input_pointers_.size(), placed.max_pointers));
+  output_pointers_.resize(std::max(output_pointers_.size(), placed.max_pointers));
+  if (comm_) comm_->add_arena(name, placed.arena);
+  return {name, placed.arena->fd(), placed.arena->bytes()};
+}
+
+void Engine::connect(int rank, const std::string& arena, int pid, int fd, size_t bytes) {
+  if (rank == plan_.rank) return;
+  if (!comm_) throw EngineError("plan/invalid", "a rank alone has no peers");
+  try {
+    comm_->add_peer_arena(rank, arena, pid, fd, bytes);
+  } catch (const std::exception& error) {
+    throw EngineError("comm/peer-lost", error.what());
+  }
+}
+
+std::pair<std::byte*, size_t> Engine::parameter(size_t index, int moment) {
+  if (index >= plan_.parameters.size()) throw EngineError("plan/invalid", "no parameter " + std::to_string(index));
+  const RankParameter& parameter = plan_.parameters[index];
+  if (moment >= static_cast<int>(parameter.moment_offsets.size()))
+    throw EngineError("plan/invalid", "parameter " + parameter.name + " has no optimizer moment " + std::to_string(moment));
+  const Space space = moment < 0 ? Space::parameters : Space::optimizer;
+  const int64_t offset = moment < 0 ? parameter.offset : parameter.moment_offsets[static_cast<size_t>(moment)];
+  if (offset < 0) throw EngineError("plan/invalid", "parameter " + parameter.name + " has no such value on this rank");
+  return {persistent_->data() + plan_.spaces[static_cast<int>(space)].base + offset, parameter.type.bytes()};
+}
+
+DType Engine::parameter_dtype(size_t index, int moment) const {
+  if (index >= plan_.parameters.size()) throw EngineError("plan/invalid", "no parameter " + std::to_string(index));
+  return moment < 0 ? plan_.parameters[index].type.dtype : DType::f32;
+}
+
+const LoadedExecutable& Engine::executable(const std::string& name) const {
+  const auto found = executables_.find(name);
+  if (found == executables_.end()) throw EngineError("engine/not-loaded", "no executable '" + name + "' is loaded");
+  return found->second;
+}
+
+void Engine::abort(const std::string& reason) {
+  {
+    std::lock_guard lock(abort_mutex_);
+    if (abort_reason_.empty()) abort_reason_ = reason;
+  }
+  aborted_ = true;
+  if (comm_) comm_->abort(reason);
+}
+
+std::vector<std::pair<std::string, size_t>> Engine::measured_bytes() const {
+  std::vector<std::pair<std::string, size_t>> bytes = {{"persistent", resident_bytes(*persistent_)}, {"workspace", scratch_bytes_}};
+  if (comm_) bytes.emplace_back("control", resident_bytes(*comm_->control()));
+  for (const auto& [name, loaded] : executables_) bytes.emplace_back(name, resident_bytes(*loaded.arena));
+  return bytes;
+}
+
+std::map<std::string, Engine::KernelTime> Engine::kernel_times() const {
+  std::map<std::string, KernelTime> times;
+  for (const auto& [name, loaded] : executables_)
+    for (const CompiledProgram& program : loaded.programs)
+      for (const CompiledNode& node : program.nodes) {
+        KernelTime& time = times[program.program->nodes[static_cast<size_t>(node.node)].kernel];
+        time.seconds += node.seconds;
+        time.num_runs += node.num_runs;
+      }
+  return times;
+}
+
+}  // namespace merak

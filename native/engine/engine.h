@@ -1,0 +1,97 @@
+// One rank's engine: its arenas, its compiled executables, its communicator; runs steps. Not thread-safe but for abort(): the
+// owner calls everything else from one thread at a time.
+#pragma once
+#include <atomic>         // abort flag
+#include <mutex>          // abort reason
+#include <unordered_map>  // executables by name
+
+#include "comm/arena.h"       // Arena
+#include "comm/shm.h"         // ShmCommunicator
+#include "engine/aligned.h"   // scratch
+#include "engine/compile.h"   // CompiledProgram
+#include "engine/program.h"   // RankPlan, Executable
+
+namespace merak {
+
+// An executable with its arena and kernels.
+struct LoadedExecutable {
+  Executable plan;
+  std::shared_ptr<Arena> arena;
+  std::vector<CompiledProgram> programs;  // by ProgramKind; empty where the executable has none
+  bool trains = false;
+  // Per message kind and slot: the ticket of the last message sent from it, its receiver.
+  struct Sent {
+    uint64_t ticket = 0;
+    int peer = -1;
+  };
+  std::array<std::vector<Sent>, 2> sent;
+  // Offset and length of the float tensors in a `sent` slot.
+  std::vector<std::pair<int64_t, int64_t>> sent_floats;
+  size_t scratch_bytes = 0, max_pointers = 0;
+};
+
+struct StepInput {
+  uint32_t step = 0;
+  uint64_t seed = 0;
+  double learning_rate = 0;
+  double timeout_seconds = 100;
+  std::unordered_map<std::string, std::pair<const uint8_t*, size_t>> inputs;  // by field name; all micro-batches
+};
+
+struct StepResult {
+  std::vector<float> metrics;
+  double gradient_norm = 0;
+  std::vector<std::vector<uint8_t>> outputs;  // in step with Executable::outputs; all micro-batches
+  double seconds = 0;
+  double wait_seconds = 0;
+};
+
+struct ArenaHandle {
+  std::string arena;
+  int fd;
+  size_t bytes;
+};
+
+class Engine {
+ public:
+  explicit Engine(RankPlan plan);
+  // Allocates and compiles; replaces an executable of the same name. Call on the thread that will run steps (its OpenMP team
+  // size is compiled in).
+  ArenaHandle load(Executable executable);
+  // Handles of the arenas that exist from the start.
+  std::vector<ArenaHandle> open_handles() const;
+  void connect(int rank, const std::string& arena, int pid, int fd, size_t bytes);
+  // Bytes of a parameter (`moment` -1) or one of its optimizer moments.
+  std::pair<std::byte*, size_t> parameter(size_t index, int moment);
+  DType parameter_dtype(size_t index, int moment) const;
+  void set_updates(int64_t updates) { updates_ = updates; }
+  StepResult run(const std::string& name, const StepInput& input);
+  void abort(const std::string& reason);
+  // Resident bytes of each arena, and 'workspace': what kernels use beside the arenas.
+  std::vector<std::pair<std::string, size_t>> measured_bytes() const;
+  // Seconds and runs of each kernel since its executable was loaded.
+  struct KernelTime {
+    double seconds = 0;
+    int64_t num_runs = 0;
+  };
+  std::map<std::string, KernelTime> kernel_times() const;
+  const LoadedExecutable& executable(const std::string& name) const;
+  const RankPlan& plan() const { return plan_; }
+
+ private:
+  friend class Step;
+  RankPlan plan_;
+  std::shared_ptr<Arena> persistent_;
+  std::unique_ptr<ShmCommunicator> comm_;  // null when alone
+  std::unordered_map<std::string, LoadedExecutable> executables_;
+  AlignedBytes scratch_;
+  size_t scratch_bytes_ = 0;
+  std::vector<const void*> input_pointers_;
+  std::vector<void*> output_pointers_;
+  int64_t updates_ = 0;
+  std::atomic<bool> aborted_{false};
+  std::mutex abort_mutex_;
+  std::string abort_reason_;
+};
+
+}  // namespace merak

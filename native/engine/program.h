@@ -1,0 +1,134 @@
+// A rank's plan as the engine sees it: the C++ mirror of src/plan/plan.ts.
+#pragma once
+#include <array>  // spaces by index
+
+#include "comm/communicator.h"  // GroupSpec
+#include "engine/kernel.h"      // TensorType, Attrs
+
+namespace merak {
+
+enum class Space : uint8_t {
+  parameters, gradients, optimizer,  // persistent
+  constants, metrics, batch, received, sent, saved, receivedGradients, sentGradients, scratch,  // one executable's
+};
+constexpr int kNumSpaces = 12;
+constexpr bool is_persistent(Space space) { return space <= Space::optimizer; }
+
+struct SpacePlan {
+  int64_t base = 0;
+  int64_t bytes_per_slot = 0;
+  int64_t num_slots = 0;  // 0: the space does not exist
+  int64_t bytes() const { return bytes_per_slot * num_slots; }
+};
+using Spaces = std::array<SpacePlan, kNumSpaces>;
+
+struct ProgramValue {
+  TensorType type;
+  Space space = Space::scratch;
+  int64_t offset = 0;
+};
+
+struct ProgramNode {
+  std::string kernel;
+  std::string scope;
+  std::vector<int> inputs;
+  std::vector<std::string> input_names;
+  std::vector<int> outputs;
+  Attrs attrs;
+};
+
+enum class ProgramKind : uint8_t { forward, recompute, backward };
+
+struct Program {
+  ProgramKind kind = ProgramKind::forward;
+  std::vector<ProgramValue> values;
+  std::vector<ProgramNode> nodes;
+};
+
+enum class Op : uint8_t { load, forward, recompute, backward, send, receive, zero, reduce, reduce_state, update };
+enum class Message : uint8_t { activation, gradient };  // also the communicator's tag
+
+struct Instruction {
+  Op op = Op::zero;
+  int64_t micro = 0;
+  int64_t slot = -1;                    // load, send, receive
+  std::array<int64_t, kNumSpaces> slots{};  // programs: slot of each space, -1 where none
+  Message message = Message::activation;
+  int peer = -1;
+};
+
+struct InputPlan {
+  std::string name;
+  TensorType type;  // one micro-batch
+  int64_t offset = 0;
+};
+using OutputPlan = InputPlan;
+
+struct ConstantPlan {
+  int64_t offset = 0;
+  std::vector<uint8_t> data;
+};
+
+struct Executable {
+  std::string name;
+  int64_t num_micro_batches = 1;
+  Spaces spaces{};
+  int64_t arena_bytes = 0;
+  std::vector<Program> programs;
+  std::vector<Instruction> schedule;
+  std::vector<InputPlan> inputs;
+  std::vector<std::string> metrics;
+  std::vector<OutputPlan> outputs;
+  std::vector<ConstantPlan> constants;
+};
+
+struct RankParameter {
+  std::string name;
+  TensorType type;
+  bool trainable = false;
+  int64_t offset = 0;
+  int64_t gradient_offset = -1;
+  std::vector<int64_t> moment_offsets;
+  bool counts_in_norm = false;
+  bool decays = false;
+};
+
+struct Bucket {
+  int group = 0;
+  int64_t offset = 0;
+  int64_t length = 0;
+  float scale = 1;
+};
+
+struct OptimizerPlan {
+  enum class Kind : uint8_t { sgd, momentum, rmsprop, adam } kind = Kind::sgd;
+  double momentum = 0;
+  bool nesterov = false;
+  double decay = 0;
+  bool centered = false;
+  double beta1 = 0, beta2 = 0, epsilon = 0, weight_decay = 0;
+};
+
+struct RankPlan {
+  int rank = 0;
+  int dp_index = 0;
+  int dp = 1, tp = 1, pp = 1;
+  std::vector<GroupSpec> groups;  // all of the plan; this rank is in some
+  std::vector<RankParameter> parameters;
+  Spaces spaces{};
+  int64_t persistent_bytes = 0;
+  std::vector<Bucket> gradient_buckets, state_buckets;
+  OptimizerPlan optimizer;
+  double clip_norm = 0;
+  int world_size() const { return dp * tp * pp; }
+  // Id of this rank's group of an axis, or -1.
+  int group_of(const std::string& axis) const {
+    for (const GroupSpec& group : groups)
+      if (group.axis == axis)
+        for (const int member : group.ranks)
+          if (member == rank) return group.id;
+    return -1;
+  }
+};
+
+}  // namespace merak

@@ -1,0 +1,238 @@
+// Interpreting an instruction list.
+#include "engine/step.h"
+
+#include <chrono>  // step time
+#include <cmath>   // sqrt, isfinite
+
+#include "engine/error.h"            // EngineError
+#include "engine/optimizer.h"        // update
+#include "ops/cpu/isa/optimizers.h"  // has_nan
+
+namespace merak {
+
+Step::Step(Engine& engine, LoadedExecutable& loaded, const StepInput& input)
+    : engine_(engine), loaded_(loaded), plan_(loaded.plan), input_(input) {
+  context_.seed = input.seed;
+  context_.step = input.step;
+  context_.num_micro_batches = plan_.num_micro_batches;
+  context_.dp_index = engine.plan_.dp_index;
+  context_.comm = engine.comm_.get();
+  context_.tp_group = engine.plan_.tp > 1 ? engine.plan_.group_of("tp") : -1;
+  context_.dp_group = engine.plan_.dp > 1 ? engine.plan_.group_of("dp") : -1;
+  context_.tp_size = engine.plan_.tp;
+  context_.dp_size = engine.plan_.dp;
+  context_.scratch = engine.scratch_.get();
+  for (const InputPlan& field : plan_.inputs) {
+    const auto found = input.inputs.find(field.name);
+    if (found == input.inputs.end())
+      throw EngineError("config/batch", "step " + std::to_string(input.step) + " has no field '" + field.name + "'");
+    const size_t expected = field.type.bytes() * static_cast<size_t>(plan_.num_micro_batches);
+    if (found->second.second != expected)
+      throw EngineError("config/batch", "field '" + field.name + "' has " + std::to_string(found->second.second) +
+                                                    " bytes where " + std::to_string(expected) + " are needed");
+    fields_.push_back(found->second.first);
+  }
+  for (const OutputPlan& output : plan_.outputs)
+    result_.outputs.emplace_back(output.type.bytes() * static_cast<size_t>(plan_.num_micro_batches));
+  result_.gradient_norm = std::nan("");
+}
+
+StepResult Step::run() {
+  const auto start = std::chrono::steady_clock::now();
+  if (context_.comm) {
+    context_.comm->set_timeout(input_.timeout_seconds);
+    context_.comm->take_wait_seconds();
+  }
+  for (const Instruction& instruction : plan_.schedule) {
+    check_abort();
+    execute(instruction);
+  }
+  if (!plan_.metrics.empty()) {
+    // A forward-only schedule without `reduce` leaves this rank's sums.
+    const float scale = metrics_reduced_ ? 1.0f : 1.0f / static_cast<float>(plan_.num_micro_batches);
+    for (size_t i = 0; i < plan_.metrics.size(); i++) result_.metrics.push_back(metrics()[i] * scale);
+  }
+  result_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (context_.comm) result_.wait_seconds = context_.comm->take_wait_seconds();
+  return std::move(result_);
+}
+
+void Step::execute(const Instruction& instruction) {
+  switch (instruction.op) {
+    case Op::load: return load(instruction);
+    case Op::forward:
+      wait_for_slot(Message::activation, instruction.slots[static_cast<int>(Space::sent)]);
+      run_program(instruction);
+      if (loaded_.trains) check_finite(instruction);
+      return collect_outputs(instruction);
+    case Op::recompute: return run_program(instruction);
+    case Op::backward:
+      wait_for_slot(Message::gradient, instruction.slots[static_cast<int>(Space::sentGradients)]);
+      return run_program(instruction);
+    case Op::send: return send(instruction);
+    case Op::receive: return receive(instruction);
+    case Op::zero: return zero();
+    case Op::reduce: return reduce();
+    case Op::reduce_state: return reduce_buckets(engine_.plan_.state_buckets, Space::parameters, 1.0f);
+    case Op::update: return update();
+  }
+}
+
+std::byte* Step::space(Space which, int64_t slot) const {
+  const SpacePlan& plan = plan_.spaces[static_cast<int>(which)];
+  std::byte* arena = is_persistent(which) ? engine_.persistent_->data() : loaded_.arena->data();
+  return arena + plan.base + std::max<int64_t>(slot, 0) * plan.bytes_per_slot;
+}
+
+Bases Step::bases_of(const Instruction& instruction) const {
+  Bases bases;
+  for (int i = 0; i < kNumSpaces; i++) bases[i] = space(static_cast<Space>(i), instruction.slots[i]);
+  return bases;
+}
+
+void Step::load(const Instruction& instruction) {
+  std::byte* slot = space(Space::batch, instruction.slot);
+  for (size_t i = 0; i < plan_.inputs.size(); i++) {
+    const size_t bytes = plan_.inputs[i].type.bytes();
+    std::memcpy(slot + plan_.inputs[i].offset, fields_[i] + static_cast<size_t>(instruction.micro) * bytes, bytes);
+  }
+}
+
+void Step::run_node(CompiledNode& node, const Bases& bases) {
+  const void** inputs = engine_.input_pointers_.data();
+  void** outputs = engine_.output_pointers_.data();
+  for (size_t i = 0; i < node.inputs.size(); i++) inputs[i] = bases[static_cast<int>(node.inputs[i].space)] + node.inputs[i].offset;
+  for (size_t i = 0; i < node.outputs.size(); i++)
+    outputs[i] = bases[static_cast<int>(node.outputs[i].space)] + node.outputs[i].offset;
+  const auto start = std::chrono::steady_clock::now();
+  node.kernel->run(inputs, outputs, context_);
+  node.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  node.num_runs++;
+}
+
+void Step::run_program(const Instruction& instruction) {
+  CompiledProgram& program = loaded_.programs[static_cast<size_t>(instruction.op) - static_cast<size_t>(Op::forward)];
+  const Bases bases = bases_of(instruction);
+  context_.micro = instruction.micro;
+  for (CompiledNode& node : program.nodes) {
+    check_abort();
+    try {
+      run_node(node, bases);
+    } catch (const CommError&) {
+      throw;
+    } catch (const EngineError&) {
+      throw;
+    } catch (const std::exception& error) {
+      const ProgramNode& origin = program.program->nodes[static_cast<size_t>(node.node)];
+      throw EngineError("engine/kernel", origin.kernel + (origin.scope.empty() ? "" : " in " + origin.scope) + " (step " +
+                                             std::to_string(input_.step) + ", micro-batch " + std::to_string(instruction.micro) +
+                                             ", rank " + std::to_string(engine_.plan_.rank) + "): " + error.what());
+    }
+  }
+}
+
+void Step::wait_for_slot(Message message, int64_t slot) {
+  std::vector<LoadedExecutable::Sent>& sent = loaded_.sent[static_cast<int>(message)];
+  if (slot < 0 || slot >= static_cast<int64_t>(sent.size())) return;
+  LoadedExecutable::Sent& last = sent[static_cast<size_t>(slot)];
+  if (last.peer < 0) return;
+  context_.comm->wait_sent(last.peer, static_cast<int>(message), last.ticket);
+  last.peer = -1;
+}
+
+void Step::send(const Instruction& instruction) {
+  const Space from = instruction.message == Message::activation ? Space::sent : Space::sentGradients;
+  const std::byte* data = space(from, instruction.slot);
+  const size_t bytes = static_cast<size_t>(plan_.spaces[static_cast<int>(from)].bytes_per_slot);
+  if (!context_.comm) throw EngineError("plan/invalid", "a rank alone cannot send");
+  if (bytes) {
+    const uint64_t ticket = context_.comm->send(instruction.peer, static_cast<int>(instruction.message), data, bytes);
+    loaded_.sent[static_cast<int>(instruction.message)][static_cast<size_t>(instruction.slot)] = {ticket, instruction.peer};
+  }
+}
+
+void Step::receive(const Instruction& instruction) {
+  const Space to = instruction.message == Message::activation ? Space::received : Space::receivedGradients;
+  const size_t bytes = static_cast<size_t>(plan_.spaces[static_cast<int>(to)].bytes_per_slot);
+  if (!context_.comm) throw EngineError("plan/invalid", "a rank alone cannot receive");
+  if (bytes) context_.comm->receive(instruction.peer, static_cast<int>(instruction.message), space(to, instruction.slot), bytes);
+}
+
+void Step::zero() {
+  const auto clear = [&](Space which) {
+    std::byte* data = space(which);
+    const int64_t bytes = plan_.spaces[static_cast<int>(which)].bytes();
+    constexpr int64_t kChunk = 1 << 18;
+#pragma omp parallel for schedule(static) if (bytes > 4 * kChunk)
+    for (int64_t begin = 0; begin < bytes; begin += kChunk)
+      std::memset(data + begin, 0, static_cast<size_t>(std::min(kChunk, bytes - begin)));
+  };
+  if (loaded_.trains) clear(Space::gradients);
+  clear(Space::metrics);
+}
+
+void Step::reduce_buckets(const std::vector<Bucket>& buckets, Space which, float factor) {
+  for (const Bucket& bucket : buckets) {
+    float* data = reinterpret_cast<float*>(space(which) + bucket.offset);
+    const size_t count = static_cast<size_t>(bucket.length);
+    const float scale = bucket.scale * factor;
+    if (context_.comm && bucket.group >= 0) context_.comm->all_reduce(bucket.group, data, count, ReduceOp::sum, scale);
+    else if (scale != 1.0f)
+      for (size_t i = 0; i < count; i++) data[i] *= scale;
+  }
+}
+
+void Step::reduce() {
+  if (loaded_.trains) reduce_buckets(engine_.plan_.gradient_buckets, Space::gradients, 1.0f / static_cast<float>(plan_.num_micro_batches));
+  if (!plan_.metrics.empty()) {
+    const size_t count = plan_.metrics.size();
+    const float scale = 1.0f / static_cast<float>(plan_.num_micro_batches * engine_.plan_.dp);
+    if (context_.comm && context_.dp_group >= 0) context_.comm->all_reduce(context_.dp_group, metrics(), count, ReduceOp::sum, scale);
+    else
+      for (size_t i = 0; i < count; i++) metrics()[i] *= scale;
+    metrics_reduced_ = true;
+  }
+}
+
+void Step::update() {
+  double scale = 1;
+  if (engine_.plan_.clip_norm > 0) {
+    double sum = local_square_sum(engine_.plan_, engine_.persistent_->data());
+    const int world = engine_.plan_.group_of("world");
+    if (context_.comm && world >= 0) {
+      std::vector<double> all(static_cast<size_t>(engine_.plan_.world_size()));
+      context_.comm->all_gather(world, &sum, all.data(), sizeof sum);
+      sum = 0;
+      for (const double part : all) sum += part;
+      sum /= engine_.plan_.dp;  // every data-parallel replica brought the same
+    }
+    result_.gradient_norm = std::sqrt(sum);
+    scale = engine_.plan_.clip_norm / std::max(result_.gradient_norm, engine_.plan_.clip_norm);
+    if (!std::isfinite(result_.gradient_norm))
+      throw EngineError("engine/nan-loss", "the gradient norm is not finite at step " + std::to_string(input_.step) + " (rank " +
+                                               std::to_string(engine_.plan_.rank) + "), though the loss is");
+  }
+  engine_.updates_++;
+  update_parameters(engine_.plan_, engine_.persistent_->data(), input_.learning_rate, engine_.updates_, scale);
+}
+
+void Step::collect_outputs(const Instruction& instruction) {
+  const std::byte* slot = space(Space::sent, instruction.slots[static_cast<int>(Space::sent)]);
+  for (size_t i = 0; i < plan_.outputs.size(); i++) {
+    const size_t bytes = plan_.outputs[i].type.bytes();
+    std::memcpy(result_.outputs[i].data() + static_cast<size_t>(instruction.micro) * bytes, slot + plan_.outputs[i].offset, bytes);
+  }
+}
+
+void Step::check_abort() {
+  if (!engine_.aborted_.load(std::memory_order_relaxed)) return;
+  std::lock_guard lock(engine_.abort_mutex_);
+  throw CommError("comm/aborted", -1, "rank " + std::to_string(engine_.plan_.rank) + " was aborted: " + engine_.abort_reason_);
+}
+
+StepResult Engine::run(const std::string& name, const StepInput& input) {
+  LoadedExecutable& loaded = const_cast<LoadedExecutable&>(executable(name));
+  return Step(*this, loaded, input).run();
+}
+
+}  // namespace merak

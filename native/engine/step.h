@@ -1,0 +1,48 @@
+// One step of an executable: interprets its instruction list.
+#pragma once
+#include "engine/engine.h"  // Engine, LoadedExecutable
+
+namespace merak {
+
+using Bases = std::array<std::byte*, kNumSpaces>;  // where each space begins for one instruction (its slot included)
+
+class Step {
+ public:
+  Step(Engine& engine, LoadedExecutable& loaded, const StepInput& input);
+  StepResult run();
+
+ private:
+  void execute(const Instruction& instruction);
+  void load(const Instruction& instruction);
+  void run_program(const Instruction& instruction);
+  void run_node(CompiledNode& node, const Bases& bases);
+  void send(const Instruction& instruction);
+  void receive(const Instruction& instruction);
+  void zero();
+  void reduce();
+  void reduce_buckets(const std::vector<Bucket>& buckets, Space space, float factor);
+  void update();
+  void collect_outputs(const Instruction& instruction);
+  void wait_for_slot(Message message, int64_t slot);
+  void check_abort();
+  // After a forward program: throws engine/nan-loss when the loss is not finite or an activation to send holds a NaN. Costs one
+  // load on the last stage, and on the others one look at what was just written.
+  void check_finite(const Instruction& instruction);
+  // Runs the program once more, looking at every result; says where the first non-finite value on the way to the loss arose.
+  std::string first_not_finite(const Instruction& instruction);
+
+  std::byte* space(Space space, int64_t slot = 0) const;
+  Bases bases_of(const Instruction& instruction) const;
+  float* metrics() const { return reinterpret_cast<float*>(space(Space::metrics)); }
+
+  Engine& engine_;
+  LoadedExecutable& loaded_;
+  const Executable& plan_;
+  const StepInput& input_;
+  RunContext context_;
+  StepResult result_;
+  std::vector<const uint8_t*> fields_;  // in step with plan_.inputs
+  bool metrics_reduced_ = false;
+};
+
+}  // namespace merak

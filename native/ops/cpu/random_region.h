@@ -1,0 +1,39 @@
+// Which random numbers a node's local piece draws: docs/kernels.md, "Random numbers".
+#pragma once
+#include "engine/kernel.h"       // NodeSpec
+#include "ops/cpu/isa/philox.h"  // RandomStream
+
+namespace merak {
+
+// The local piece as runs of consecutive global indices.
+class RandomRegion {
+ public:
+  // `shape` is the node's local shape; attributes node, globalShape, offsets, batchDim.
+  RandomRegion(const NodeSpec& spec, const Shape& shape);
+  RandomStream stream(const RunContext& context) const { return {context.seed, context.step, node_}; }
+  int64_t num_runs() const { return num_runs_; }
+  int64_t run_length() const { return run_length_; }
+  // Global index at which local run `run` starts in this micro-batch.
+  uint64_t run_start(int64_t run, const RunContext& context) const;
+  int64_t numel() const { return num_runs_ * run_length_; }
+
+ private:
+  Shape shape_, global_, offsets_;  // trailing dims that are whole are merged into one
+  int64_t batch_dim_;
+  uint32_t node_;
+  int64_t num_runs_ = 1, run_length_ = 1;
+};
+
+// Calls body(first local element, words, count) over all of a region in pieces, in parallel.
+void for_each_words(const RandomRegion& region, const RunContext& context, void (*body)(void*, int64_t, const uint32_t*, int64_t),
+                    void* data);
+
+template <class Body>
+void for_each_words(const RandomRegion& region, const RunContext& context, const Body& body) {
+  for_each_words(
+      region, context,
+      [](void* data, int64_t first, const uint32_t* words, int64_t count) { (*static_cast<const Body*>(data))(first, words, count); },
+      const_cast<void*>(static_cast<const void*>(&body)));
+}
+
+}  // namespace merak

@@ -1,0 +1,59 @@
+/** What runs a rank's plan: the native engine or any tfjs backend, behind one interface. */
+import type { Executable, RankPlan } from '../plan/plan.js';
+
+export type HostArray = Float32Array | Int32Array | Uint8Array;
+
+/** Where a peer can find one of this rank's arenas (memfd): opened as /proc/<pid>/fd/<fd>. */
+export interface ArenaHandle {
+  readonly rank: number;
+  /** 'control', 'persistent' or the executable's name. */
+  readonly arena: string;
+  readonly pid: number;
+  readonly fd: number;
+  readonly bytes: number;
+}
+
+export interface StepInput {
+  /** Counts from 0; keys the random numbers. */
+  readonly step: number;
+  readonly seed: number;
+  readonly learningRate: number;
+  /** Field name -> this rank's numMicroBatches micro-batches, concatenated along dim 0. */
+  readonly inputs: ReadonlyMap<string, HostArray>;
+  /** Longest wait for any peer. */
+  readonly timeoutSeconds: number;
+}
+
+export interface StepResult {
+  /** Mean over micro-batches and the data axis; empty except on the last stage. */
+  readonly metrics: Readonly<Record<string, number>>;
+  /** Global gradient norm before clipping; NaN when the executable does not train or nothing asks for it (clipNorm 0). */
+  readonly gradientNorm: number;
+  /** Output name -> all micro-batches concatenated (predict, last stage). */
+  readonly outputs: ReadonlyMap<string, HostArray>;
+  readonly seconds: number;
+  /** Seconds of `seconds` spent waiting for peers. */
+  readonly waitSeconds: number;
+}
+
+/** A rank's executor. Every method rejects with a MerakError. */
+export interface Device {
+  readonly name: string;
+  /** Allocates the persistent arena and the control block. Returns the handles peers need. */
+  open(plan: RankPlan): Promise<ArenaHandle[]>;
+  /** Allocates and compiles one executable. */
+  load(executable: Executable): Promise<ArenaHandle[]>;
+  /** Maps the peers' arenas. Called after every open/load of the whole group, with all new handles. */
+  connect(handles: readonly ArenaHandle[]): Promise<void>;
+  /** `index` into RankPlan.parameters; `kind` 'value' or moment number. The data is the local shard. */
+  write(index: number, kind: 'value' | number, data: Float32Array | Int32Array): Promise<void>;
+  read(index: number, kind: 'value' | number): Promise<Float32Array | Int32Array>;
+  /** How many updates the optimizer has made (Adam's bias correction); restored from checkpoints. */
+  setUpdates(updates: number): void;
+  run(executable: string, input: StepInput): Promise<StepResult>;
+  /** Makes a run in flight reject with comm/aborted; callable at any time. */
+  abort(reason: string): void;
+  /** Bytes actually allocated, by arena name. */
+  measuredBytes(): Readonly<Record<string, number>>;
+  close(): void;
+}

@@ -1,0 +1,128 @@
+/** Loads build/merak.node and types what it exports. */
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { MerakError } from '../../errors.js';
+import type { Attrs, DType } from '../../graph/graph.js';
+import type { Executable, RankPlan } from '../../plan/plan.js';
+import type { ArenaHandle, HostArray } from '../device.js';
+
+export interface TensorSpec {
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+}
+
+/** One kernel call as the addon takes it: a program node with its types spelled out. */
+export interface NodeSpec {
+  readonly kernel: string;
+  readonly inputs: readonly TensorSpec[];
+  readonly inputNames: readonly string[];
+  readonly outputs: readonly TensorSpec[];
+  readonly attrs: Attrs;
+  readonly scope: string;
+}
+
+/** What keys random numbers in `runKernel`; `repeat` times it; `outputs` is what accumulating kernels add to. */
+export interface RunKernelOptions {
+  readonly seed?: number;
+  readonly step?: number;
+  readonly micro?: number;
+  readonly numMicroBatches?: number;
+  readonly dpIndex?: number;
+  readonly outputs?: readonly HostArray[];
+}
+
+export interface NativeStepResult {
+  readonly metrics: Readonly<Record<string, number>>;
+  readonly outputs: Readonly<Record<string, HostArray>>;
+  readonly gradientNorm: number;
+  readonly seconds: number;
+  readonly waitSeconds: number;
+}
+
+export interface NativeStepInput {
+  readonly step: number;
+  readonly seed: number;
+  readonly learningRate: number;
+  readonly timeoutSeconds: number;
+  readonly inputs: Readonly<Record<string, HostArray>>;
+}
+
+/** What a kernel has taken since its executable was loaded. */
+export interface KernelTime {
+  readonly seconds: number;
+  readonly numRuns: number;
+}
+
+/** An arena handle without its rank, which the addon does not repeat. */
+export type NativeHandle = Omit<ArenaHandle, 'rank'>;
+
+/** The addon's class; native/addon/engine_object.h. `moment` -1 is the parameter itself. */
+export interface NativeEngine {
+  handles(): NativeHandle[];
+  load(executable: Executable): Promise<NativeHandle>;
+  connect(handles: readonly ArenaHandle[]): Promise<void>;
+  write(index: number, moment: number, data: HostArray): Promise<void>;
+  read(index: number, moment: number): Promise<Float32Array | Int32Array>;
+  setUpdates(updates: number): Promise<void>;
+  run(executable: string, input: NativeStepInput): Promise<NativeStepResult>;
+  abort(reason: string): void;
+  measuredBytes(): Record<string, number>;
+  kernelTimes(): Promise<Record<string, KernelTime>>;
+  close(): void;
+}
+
+export interface Addon {
+  readonly Engine: new (plan: RankPlan, options: { threads: number }) => NativeEngine;
+  /** Names of all kernels, sorted. */
+  kernelNames(): string[];
+  /** '' when the engine can compile the node, else why not. */
+  supports(node: NodeSpec): string;
+  /** Compiles and runs one node on the calling thread. */
+  runKernel(node: NodeSpec, inputs: readonly HostArray[], options?: RunKernelOptions): HostArray[];
+  /** As `runKernel`, `repeat` times (two or more); the last element is the seconds of the fastest run. */
+  runKernel(
+    node: NodeSpec,
+    inputs: readonly HostArray[],
+    options: RunKernelOptions & { readonly repeat: number },
+  ): [...HostArray[], number];
+  info(): { dnnlVersion: string; isa: 'generic' | 'avx2' | 'avx512'; maxThreads: number };
+  /** Threads of `runKernel`; an engine's own number is set when it is made. */
+  setThreads(threads: number): void;
+}
+
+const require = createRequire(import.meta.url);
+const BUILD_COMMAND = 'node scripts/build-native.mjs';
+let loaded: Addon | null = null;
+
+/** Where the addon is: MERAK_ADDON, else build/merak.node of the package. */
+export function addonPath(): string {
+  const override = process.env.MERAK_ADDON;
+  if (override !== undefined && override !== '') return override;
+  // src/runtime/native and dist/runtime/native lie equally deep.
+  return join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..', 'build', 'merak.node');
+}
+
+/** The addon, loaded once. Raises engine/unsupported with the loader's message when it is missing or cannot be loaded. */
+export function loadAddon(): Addon {
+  if (loaded !== null) return loaded;
+  const path = addonPath();
+  if (!existsSync(path)) {
+    throw new MerakError('engine/unsupported', 'the native engine has not been built', {
+      path,
+      hint: `build it with \`${BUILD_COMMAND}\` (needs cmake, g++ and libdnnl-dev), or train with --device tfjs`,
+    });
+  }
+  try {
+    loaded = require(path) as Addon;
+  } catch (cause) {
+    throw new MerakError('engine/unsupported', 'the native engine cannot be loaded', {
+      path,
+      received: cause instanceof Error ? cause.message : String(cause),
+      hint: `build it again with \`${BUILD_COMMAND} --clean\`, or train with --device tfjs`,
+      cause,
+    });
+  }
+  return loaded;
+}

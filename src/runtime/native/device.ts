@@ -1,0 +1,108 @@
+/** A rank's plan on the native engine. */
+import { MerakError } from '../../errors.js';
+import type { Executable, RankPlan } from '../../plan/plan.js';
+import type { ArenaHandle, Device, StepInput, StepResult } from '../device.js';
+import { type KernelTime, loadAddon, type NativeEngine, type NativeHandle } from './addon.js';
+import { toMerakError, translated } from './error.js';
+
+export interface NativeDeviceOptions {
+  /** CPU threads of the engine. */
+  readonly threads?: number;
+}
+
+/**
+ * The engine works on a thread of its own, one call after the other in the order they were made, so that the event loop stays free.
+ * Raises engine/unsupported when the addon cannot be loaded.
+ */
+export class NativeDevice implements Device {
+  readonly name = 'native';
+  readonly #threads: number;
+  #engine: NativeEngine | null = null;
+  #rank = 0;
+
+  constructor(options: NativeDeviceOptions = {}) {
+    this.#threads = options.threads ?? 1;
+  }
+
+  async open(plan: RankPlan): Promise<ArenaHandle[]> {
+    const addon = loadAddon();
+    this.close();
+    return translated(() => {
+      const engine = new addon.Engine(plan, { threads: this.#threads });
+      this.#engine = engine;
+      this.#rank = plan.rank;
+      return engine.handles().map((handle) => this.#owned(handle));
+    });
+  }
+
+  async load(executable: Executable): Promise<ArenaHandle[]> {
+    return translated(async () => [this.#owned(await this.#open().load(executable))]);
+  }
+
+  async connect(handles: readonly ArenaHandle[]): Promise<void> {
+    const peers = handles.filter((handle) => handle.rank !== this.#rank);
+    await translated(() => this.#open().connect(peers));
+  }
+
+  async write(index: number, kind: 'value' | number, data: Float32Array | Int32Array): Promise<void> {
+    await translated(() => this.#open().write(index, momentOf(kind), data));
+  }
+
+  async read(index: number, kind: 'value' | number): Promise<Float32Array | Int32Array> {
+    return translated(() => this.#open().read(index, momentOf(kind)));
+  }
+
+  setUpdates(updates: number): void {
+    try {
+      // Fails only when the engine is closed meanwhile.
+      this.#open().setUpdates(updates).catch(() => {});
+    } catch (error) {
+      throw toMerakError(error);
+    }
+  }
+
+  async run(executable: string, input: StepInput): Promise<StepResult> {
+    const { step, seed, learningRate, timeoutSeconds } = input;
+    const inputs = Object.fromEntries(input.inputs);
+    const result = await translated(() =>
+      this.#open().run(executable, { step, seed, learningRate, timeoutSeconds, inputs }),
+    );
+    return { ...result, outputs: new Map(Object.entries(result.outputs)) };
+  }
+
+  abort(reason: string): void {
+    this.#engine?.abort(reason);
+  }
+
+  measuredBytes(): Readonly<Record<string, number>> {
+    try {
+      return this.#open().measuredBytes();
+    } catch (error) {
+      throw toMerakError(error);
+    }
+  }
+
+  /** Seconds by kernel since the executables were loaded, for benchmarks and reports. */
+  async kernelTimes(): Promise<Readonly<Record<string, KernelTime>>> {
+    return translated(() => this.#open().kernelTimes());
+  }
+
+  close(): void {
+    this.#engine?.close();
+    this.#engine = null;
+  }
+
+  #open(): NativeEngine {
+    if (this.#engine !== null) return this.#engine;
+    throw new MerakError('engine/not-loaded', 'the native device is not open', { hint: 'call open(plan) first' });
+  }
+
+  #owned(handle: NativeHandle): ArenaHandle {
+    return { rank: this.#rank, ...handle };
+  }
+}
+
+/** The addon's number for what `write` and `read` name. */
+function momentOf(kind: 'value' | number): number {
+  return kind === 'value' ? -1 : kind;
+}

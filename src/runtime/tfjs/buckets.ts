@@ -1,0 +1,73 @@
+/** All-reduce of buckets: contiguous runs of gradients or parameters, and the global gradient norm. */
+import * as tf from '@tensorflow/tfjs';
+import type { Bucket, RankParameter } from '../../plan/plan.js';
+import type { HostArray } from '../device.js';
+import { restoreBackend } from './backend.js';
+import { groupById, groupOf, type StepContext } from './context.js';
+import { makeTensor, readTensor } from './hostData.js';
+
+/** Sums each bucket of `space` over its group, times the bucket's scale and `factor`. */
+export async function reduceBuckets(
+  context: StepContext,
+  space: 'gradients' | 'parameters',
+  buckets: readonly Bucket[],
+  factor: number,
+): Promise<void> {
+  const { storage, communicator, plan, backend } = context;
+  for (const bucket of buckets) {
+    const members = storage
+      .entries(space, 0)
+      .filter(
+        ([offset, tensor]) =>
+          tensor.dtype === 'float32' && offset >= bucket.offset && offset < bucket.offset + bucket.length * 4,
+      );
+    const group = groupById(plan, bucket.group);
+    if (group === undefined) {
+      restoreBackend(backend);
+      if (bucket.scale === 1) continue;
+      for (const [offset, tensor] of members) storage.set(space, 0, offset, tf.mul(tensor, bucket.scale));
+      continue;
+    }
+    const packed = new Float32Array(bucket.length);
+    for (const [offset, tensor] of members) packed.set(await readTensor(tensor), (offset - bucket.offset) / 4);
+    const summed = await communicator.allReduce(group, packed, 'sum');
+    const scale = bucket.scale * factor;
+    if (scale !== 1) for (let i = 0; i < summed.length; i++) summed[i] = (summed[i] ?? 0) * scale;
+    restoreBackend(backend);
+    for (const [offset, tensor] of members) {
+      const start = (offset - bucket.offset) / 4;
+      storage.set(space, 0, offset, makeTensor(summed.subarray(start, start + tensor.size), tensor.shape, 'float32'));
+    }
+  }
+}
+
+/**
+ * sqrt of the sum of g^2 over all logical parameters. Every data-parallel replica holds the same gradients, so the sum
+ * over the world counts each `dp` times. Accumulated in float64, ranks in order.
+ */
+export async function gradientNorm(context: StepContext, parameters: readonly RankParameter[]): Promise<number> {
+  const { plan, communicator, backend } = context;
+  let squares = 0;
+  for (const parameter of parameters) {
+    const gradient = parameter.countsInNorm ? gradientOf(context, parameter) : undefined;
+    if (gradient === undefined) continue;
+    squares += sumOfSquares(await readTensor(gradient));
+  }
+  const world = groupOf(plan, 'world');
+  if (world !== undefined) {
+    const parts = await communicator.allGather(world, new Uint8Array(Float64Array.of(squares).buffer));
+    squares = parts.reduce((sum, part) => sum + (new Float64Array(part.slice().buffer)[0] ?? 0), 0) / plan.mesh.dp;
+  }
+  restoreBackend(backend);
+  return Math.sqrt(squares);
+}
+
+export function gradientOf({ storage }: StepContext, parameter: RankParameter): tf.Tensor | undefined {
+  return parameter.gradientOffset < 0 ? undefined : storage.get('gradients', 0, parameter.gradientOffset);
+}
+
+function sumOfSquares(data: HostArray): number {
+  let sum = 0;
+  for (let i = 0; i < data.length; i++) sum += (data[i] ?? 0) ** 2;
+  return sum;
+}

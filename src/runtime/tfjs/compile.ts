@@ -1,0 +1,45 @@
+/** Programs made ready to run: kernels checked, and when each scratch value can be dropped. */
+import * as tf from '@tensorflow/tfjs';
+import { MerakError } from '../../errors.js';
+import type { Executable, Program, ProgramValue, Space } from '../../plan/plan.js';
+
+export interface CompiledProgram {
+  readonly program: Program;
+  /** Per node: scratch values nobody needs after it. */
+  readonly dropAfter: readonly (readonly number[])[];
+}
+
+/** Kernels the runtime interprets itself. */
+const INTERPRETED = new Set(['MerakAccumulate', 'MerakAssign', 'MerakAllReduce', 'MerakAllGather', 'MerakFanOut']);
+
+/** Raises engine/unsupported naming the first kernel that `backend` lacks. */
+export function compile(executable: Executable, backend: string): Map<string, CompiledProgram> {
+  return new Map(executable.programs.map((program) => [program.kind, compileProgram(program, backend)]));
+}
+
+function compileProgram(program: Program, backend: string): CompiledProgram {
+  const lastUse = new Map<number, number>();
+  program.nodes.forEach((node, index) => {
+    if (!INTERPRETED.has(node.kernel) && tf.getKernel(node.kernel, backend) == null) {
+      throw new MerakError('engine/unsupported', `the tfjs backend '${backend}' has no kernel ${node.kernel}`, {
+        path: node.scope,
+        hint: 'use the native engine or another backend',
+      });
+    }
+    for (const id of [...node.inputs, ...node.outputs])
+      if (program.values[id]?.space === 'scratch') lastUse.set(id, index);
+  });
+  const dropAfter = program.nodes.map((): number[] => []);
+  for (const [id, index] of lastUse) dropAfter[index]?.push(id);
+  return { program, dropAfter };
+}
+
+/** The values that programs of the executable keep in `space`, one per offset, ascending. */
+export function valuesIn(executable: Executable, space: Space): ProgramValue[] {
+  const byOffset = new Map<number, ProgramValue>();
+  for (const { values } of executable.programs) {
+    for (const value of values)
+      if (value.space === space && !byOffset.has(value.offset)) byOffset.set(value.offset, value);
+  }
+  return [...byOffset.values()].sort((a, b) => a.offset - b.offset);
+}

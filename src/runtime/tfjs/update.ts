@@ -1,0 +1,38 @@
+/** The end of a training step: clipping by the global norm, then the optimizer on every trainable parameter. */
+import * as tf from '@tensorflow/tfjs';
+import { restoreBackend } from './backend.js';
+import { gradientNorm, gradientOf } from './buckets.js';
+import type { StepContext } from './context.js';
+import { updateParameter } from './optimizer.js';
+
+/** Returns the norm before clipping, or NaN when nothing asks for it. `updates` counts this one. */
+export async function updateParameters(context: StepContext, updates: number): Promise<number> {
+  const { plan, storage, input, backend } = context;
+  const trainable = plan.parameters.filter((parameter) => parameter.trainable && parameter.gradientOffset >= 0);
+  const norm = plan.clipNorm > 0 ? await gradientNorm(context, trainable) : Number.NaN;
+  const scale = plan.clipNorm > 0 ? plan.clipNorm / Math.max(norm, plan.clipNorm) : 1;
+  restoreBackend(backend);
+  for (const parameter of trainable) {
+    const value = storage.get('parameters', 0, parameter.offset);
+    const raw = gradientOf(context, parameter);
+    if (value === undefined || raw === undefined) continue;
+    const moments = parameter.momentOffsets.flatMap((offset) => storage.get('optimizer', 0, offset) ?? []);
+    const [newValue, ...newMoments] = tf.tidy(() => {
+      const gradient = scale === 1 ? raw : tf.mul(raw, scale);
+      const { learningRate } = input;
+      return updateParameter(plan.optimizer, {
+        value,
+        gradient,
+        moments,
+        learningRate,
+        updates,
+        decays: parameter.decays,
+      });
+    });
+    if (newValue !== undefined) storage.set('parameters', 0, parameter.offset, newValue);
+    newMoments.forEach((tensor, index) => {
+      storage.set('optimizer', 0, parameter.momentOffsets[index] ?? -1, tensor);
+    });
+  }
+  return norm;
+}

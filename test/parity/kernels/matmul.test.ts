@@ -1,0 +1,95 @@
+/** BatchMatMul and _FusedMatMul against the CPU backend. */
+import fc from 'fast-check';
+import { beforeAll, expect, test } from 'vitest';
+import { addon } from '../addon.js';
+import { expectClose, expectParity, type Input, runReference, useReferenceBackend } from '../compare.js';
+import { floats, seeded } from './draw.js';
+
+beforeAll(useReferenceBackend);
+
+const TOLERANCE = { relative: 1e-5, absolute: 1e-5 };
+
+test('any rank, transposition and broadcast batch dims', () => {
+  const dim = fc.integer({ min: 1, max: 9 });
+  fc.assert(
+    fc.property(
+      fc.record({
+        batch: fc.array(fc.integer({ min: 1, max: 3 }), { maxLength: 2 }),
+        onesA: fc.boolean(),
+        onesB: fc.boolean(),
+        m: dim,
+        k: dim,
+        n: dim,
+        transposeA: fc.boolean(),
+        transposeB: fc.boolean(),
+        seed: fc.nat(),
+      }),
+      ({ batch, onesA, onesB, m, k, n, transposeA, transposeB, seed }) => {
+        const random = seeded(seed);
+        const aBatch = onesA ? batch.map(() => 1) : batch;
+        const bBatch = onesB && !onesA ? batch.map(() => 1) : batch;
+        const a = floats('a', [...aBatch, ...(transposeA ? [k, m] : [m, k])], random);
+        const b = floats('b', [...bBatch, ...(transposeB ? [n, k] : [k, n])], random);
+        expectParity('BatchMatMul', [a, b], { transposeA, transposeB }, { tolerance: TOLERANCE });
+      },
+    ),
+    { numRuns: 150 },
+  );
+});
+
+test('sizes past oneDNN blocks, and an empty inner dim', () => {
+  const random = seeded(1);
+  for (const [m, k, n] of [
+    [65, 130, 33],
+    [1, 257, 64],
+    [128, 1, 7],
+    [3, 0, 4],
+  ] as const) {
+    const inputs = [floats('a', [m, k], random), floats('b', [k, n], random)];
+    expectParity('BatchMatMul', inputs, { transposeA: false, transposeB: false }, { tolerance: TOLERANCE });
+  }
+});
+
+test('_FusedMatMul with bias and activations', () => {
+  const random = seeded(2);
+  for (const activation of ['linear', 'relu', 'relu6', 'elu', 'sigmoid', 'leakyrelu']) {
+    const inputs = [floats('a', [5, 7], random), floats('b', [7, 11], random), floats('bias', [11], random)];
+    const attrs = { transposeA: false, transposeB: false, activation, leakyreluAlpha: 0.3 };
+    expectParity('_FusedMatMul', inputs, attrs, { tolerance: TOLERANCE });
+  }
+});
+
+test('accumulate adds to what is there', () => {
+  const random = seeded(3);
+  const inputs: Input[] = [floats('a', [20, 6], random), floats('b', [20, 9], random)];
+  const attrs = { transposeA: true, transposeB: false };
+  const start = floats('start', [6, 9], random).data;
+  const [product] = runReference('BatchMatMul', inputs, attrs);
+  const [sum] = addon.runKernel(
+    {
+      kernel: 'BatchMatMul',
+      inputs,
+      inputNames: ['a', 'b'],
+      outputs: [{ shape: [6, 9], dtype: 'float32' }],
+      attrs: { ...attrs, accumulate: true },
+    },
+    inputs.map(({ data }) => data),
+    { outputs: [start] },
+  );
+  const expected = Float32Array.from(start, (value, i) => value + (product?.data[i] ?? Number.NaN));
+  expectClose(sum ?? new Float32Array(), expected, TOLERANCE, 'accumulated product');
+});
+
+test('refuses what it cannot do, naming the node', () => {
+  const spec = {
+    kernel: 'BatchMatMul',
+    inputs: [
+      { shape: [2, 3], dtype: 'float32' as const },
+      { shape: [4, 5], dtype: 'float32' as const },
+    ],
+    inputNames: ['a', 'b'],
+    outputs: [{ shape: [2, 5], dtype: 'float32' as const }],
+    attrs: { transposeA: false, transposeB: false },
+  };
+  expect(addon.supports(spec)).toMatch(/BatchMatMul\(a: float32\[2,3\], b: float32\[4,5\]\).*inner dims differ/);
+});
