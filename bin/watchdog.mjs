@@ -1,0 +1,46 @@
+/**
+ * A worker's watchdog thread: sends heartbeats, and kills its process when the coordinator is gone, both even while
+ * the process's own event loop is blocked. `workerData` is the Invitation of src/coordinator/environment.ts.
+ */
+import { fileURLToPath } from 'node:url';
+import { workerData as invitation } from 'node:worker_threads';
+import * as grpc from '@grpc/grpc-js';
+import protobuf from 'protobufjs';
+
+const BEAT_MILLISECONDS = 500;
+/** Time for an orderly end by the main thread, which sees the same loss on its own stream. */
+const GRACE_MILLISECONDS = 500;
+
+const { token, address, generation, slot, parent } = invitation;
+
+function die() {
+  process.kill(process.pid, 'SIGKILL');
+}
+
+setInterval(() => {
+  if (process.ppid !== parent) die();
+}, BEAT_MILLISECONDS);
+
+const proto = fileURLToPath(new URL('../proto/coordinator.proto', import.meta.url));
+const beat = protobuf.loadSync(proto).lookupType('merak.Beat');
+const metadata = new grpc.Metadata();
+metadata.set('merak-token', token);
+metadata.set('merak-generation', String(generation));
+metadata.set('merak-slot', String(slot));
+
+const client = new grpc.Client(address, grpc.credentials.createInsecure(), {
+  'grpc.enable_http_proxy': 0,
+  'grpc.use_local_subchannel_pool': 1,
+});
+const asIs = (bytes) => bytes;
+const call = client.makeBidiStreamRequest('/merak.Coordinator/Pulse', asIs, asIs, metadata);
+call.on('data', () => {});
+call.on('error', () => setTimeout(die, GRACE_MILLISECONDS));
+call.on('end', () => setTimeout(die, GRACE_MILLISECONDS));
+
+let sequence = 0;
+function send() {
+  call.write(Buffer.from(beat.encode({ generation, sequence: sequence++ }).finish()));
+}
+send();
+setInterval(send, BEAT_MILLISECONDS);

@@ -1,0 +1,64 @@
+/** The command's flags: one per option of the schema, so that a new option is a new flag. */
+import { type Command, Option } from 'commander';
+import type { z } from 'zod';
+import { parseOptions, suggestion } from '../config/parse.js';
+import { type OptionName, type OptionsInput, optionsSchema } from '../config/schema.js';
+import { MerakError } from '../errors.js';
+
+type FlagType = 'number' | 'string' | 'boolean';
+
+const optionNames = Object.keys(optionsSchema.shape) as OptionName[];
+
+/** 'microBatches' -> '--micro-batches'. */
+export function flagOf(name: string): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+export function addFlags(command: Command): Command {
+  for (const name of optionNames) command.addOption(optionFor(name));
+  return command;
+}
+
+/** The flags given, checked against the schema. Raises 'config/invalid'. */
+export function givenFlags(values: Readonly<Record<string, unknown>>): OptionsInput {
+  const given = Object.fromEntries(
+    optionNames.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]),
+  );
+  parseOptions(given, 'command line');
+  return given;
+}
+
+/** An argument that stands where the script should and looks like a flag. */
+export function unknownFlag(argument: string, command: Command): MerakError {
+  const flag = argument.split('=')[0]!;
+  const known = command.options.map(({ long }) => long).filter((long) => long !== undefined && long !== null);
+  return new MerakError('config/unknown-key', `unknown flag '${flag}'`, {
+    path: 'command line',
+    hint: suggestion(flag, known),
+  });
+}
+
+function optionFor(name: OptionName): Option {
+  const schema = optionsSchema.shape[name];
+  const type = flagType(schema);
+  const placeholder = type === 'boolean' ? '' : ` <${type === 'number' ? 'number' : 'value'}>`;
+  const option = new Option(`${flagOf(name)}${placeholder}`, schema.description);
+  if (type === 'number') option.argParser((value) => parseNumber(name, value));
+  return option;
+}
+
+function parseNumber(name: string, value: string): number {
+  const number = Number(value);
+  if (value.trim() !== '' && Number.isFinite(number)) return number;
+  throw new MerakError('config/invalid', `flag '${flagOf(name)}' wants a number`, {
+    path: `command line: ${flagOf(name)}`,
+    received: value,
+  });
+}
+
+function flagType(schema: z.core.$ZodType): FlagType {
+  const { def } = schema._zod;
+  if ('innerType' in def) return flagType(def.innerType as z.core.$ZodType);
+  if (def.type === 'number' || def.type === 'boolean') return def.type;
+  return 'string';
+}

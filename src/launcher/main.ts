@@ -1,0 +1,81 @@
+/** The `merak` command. */
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import type { LaunchMode } from '../config/launch.js';
+import { MerakError } from '../errors.js';
+import { complain } from './complain.js';
+import { addFlags, givenFlags, unknownFlag } from './flags.js';
+import { runScript } from './runScript.js';
+
+const DEFAULT_VERIFY_STEPS = 20;
+
+/** Runs the command line `argv` (as process.argv) and resolves with the exit code. */
+export async function main(argv: readonly string[]): Promise<number> {
+  try {
+    await merakCommand().parseAsync(argv);
+    return Number(process.exitCode ?? 0);
+  } catch (thrown) {
+    complain(thrown);
+    return 1;
+  }
+}
+
+export function merakCommand(): Command {
+  const program = new Command('merak')
+    .description('distributed training of TensorFlow.js models on Node.js')
+    .version(version())
+    .showHelpAfterError('(merak --help shows the commands)');
+  program.addCommand(scriptCommand('launch', 'run a script, training on local workers'));
+  program.addCommand(scriptCommand('plan', 'print the plan a script would train by, without training'));
+  program.addCommand(
+    scriptCommand('verify', 'train both in one process and in parallel, and compare').option(
+      '--steps <number>',
+      'steps to compare',
+      countOfSteps,
+      DEFAULT_VERIFY_STEPS,
+    ),
+  );
+  program
+    .command('doctor')
+    .description('say what this machine has, what is missing and how to get it')
+    .option('--report <file>', 'write the findings to this JSON file')
+    .action(async ({ report }: { report?: string }) => {
+      const { doctor } = await import('./doctor.js');
+      process.exitCode = await doctor(report);
+    });
+  return program;
+}
+
+/** Merak's flags may stand before or behind the script; whatever else follows it, and all after `--`, is the script's. */
+function scriptCommand(mode: LaunchMode, description: string): Command {
+  const command = new Command(mode)
+    .description(description)
+    .usage('[flags] <script> [script arguments]')
+    .argument('<script>', 'TypeScript or JavaScript file')
+    .argument('[args...]', 'arguments of the script')
+    .allowUnknownOption()
+    .action(async (script: string, args: string[], values: Record<string, unknown>) => {
+      if (script.startsWith('-')) throw unknownFlag(script, command);
+      const separator = args.indexOf('--');
+      const scriptArgs = separator === -1 ? args : args.toSpliced(separator, 1);
+      const verifySteps = mode === 'verify' ? { verifySteps: Number(values.steps) } : {};
+      await runScript(script, scriptArgs, { mode, flags: givenFlags(values), ...verifySteps });
+    });
+  return addFlags(command);
+}
+
+function countOfSteps(value: string): number {
+  const steps = Number(value);
+  if (Number.isInteger(steps) && steps >= 1) return steps;
+  throw new MerakError('config/invalid', "flag '--steps' wants a whole number of at least 1", {
+    path: 'command line: --steps',
+    received: value,
+  });
+}
+
+function version(): string {
+  const { version: found }: { version: string } = JSON.parse(
+    readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
+  );
+  return found;
+}

@@ -1,0 +1,70 @@
+/** What each command of the coordinator does to the device, and how it is answered. */
+import { arraysFromWire, chunkAssembler, chunksOf, wireTensors } from '../coordinator/arrays.js';
+import type { Command, ReplyBody } from '../coordinator/messages.js';
+import { MerakError } from '../errors.js';
+import type { Executable } from '../plan/plan.js';
+import { decodeRankPlan } from '../plan/serialize.js';
+import type { ArenaHandle, Device } from '../runtime/device.js';
+
+export type CommandRunner = (command: Command, reply: (body: ReplyBody) => void) => Promise<void>;
+
+/** Runs one command at a time on `device`; the caller keeps the order. A command may reply several times or not at all. */
+export function commandRunner(device: Device): CommandRunner {
+  const incoming = new Map<number, ReturnType<typeof chunkAssembler>>();
+
+  const load = async (executables: readonly Executable[]): Promise<ArenaHandle[]> => {
+    const handles: ArenaHandle[] = [];
+    for (const executable of executables) handles.push(...(await device.load(executable)));
+    return handles;
+  };
+
+  return async (command, reply) => {
+    switch (command.kind) {
+      case 'open': {
+        const plan = decodeRankPlan(command.open);
+        const handles = await device.open(plan);
+        return reply({ kind: 'handles', handles: { handles: [...handles, ...(await load(plan.executables))] } });
+      }
+      case 'load':
+        return reply({ kind: 'handles', handles: { handles: await load(decodeRankPlan(command.load).executables) } });
+      case 'connect':
+        await device.connect(command.connect.handles);
+        return reply({ kind: 'done', done: {} });
+      case 'write': {
+        const assembler = incoming.get(command.id) ?? chunkAssembler();
+        incoming.set(command.id, assembler);
+        const data = assembler.add(command.write);
+        if (data === undefined) return;
+        incoming.delete(command.id);
+        await device.write(command.write.index, kindOf(command.write.moment), data);
+        return reply({ kind: 'done', done: {} });
+      }
+      case 'read': {
+        const { index, moment } = command.read;
+        const data = await device.read(index, kindOf(moment));
+        for (const parameter of chunksOf(index, moment, data)) reply({ kind: 'parameter', parameter });
+        return;
+      }
+      case 'setUpdates':
+        device.setUpdates(command.setUpdates);
+        return reply({ kind: 'done', done: {} });
+      case 'run': {
+        const { executable, step, seed, learningRate, timeoutSeconds, inputs } = command.run;
+        const input = { step, seed, learningRate, timeoutSeconds, inputs: arraysFromWire(inputs) };
+        const { outputs, ...result } = await device.run(executable, input);
+        return reply({ kind: 'result', result: { ...result, outputs: wireTensors(outputs) } });
+      }
+      case 'measure':
+        return reply({ kind: 'measured', measured: { bytes: device.measuredBytes() } });
+      case 'shutdown':
+        device.close();
+        return reply({ kind: 'done', done: {} });
+      default:
+        throw new MerakError('coordinator/protocol', 'a command of an unknown kind arrived');
+    }
+  };
+}
+
+function kindOf(moment: number): 'value' | number {
+  return moment === -1 ? 'value' : moment;
+}
