@@ -14,7 +14,10 @@ const SYSTEM = [
   { apt: 'cmake', present: () => runs('cmake', ['--version']) },
   { apt: 'g++', present: () => runs('c++', ['--version']) },
   { apt: 'make', present: () => runs('make', ['--version']) || runs('ninja', ['--version']) },
-  { apt: 'libdnnl-dev', present: () => ['/usr/include', '/usr/local/include'].some((dir) => existsSync(join(dir, 'oneapi/dnnl/dnnl.hpp'))) },
+  {
+    apt: 'libdnnl-dev',
+    present: () => ['/usr/include', '/usr/local/include'].some((dir) => existsSync(join(dir, 'oneapi/dnnl/dnnl.hpp'))),
+  },
 ];
 
 function runs(command, args) {
@@ -25,7 +28,9 @@ function must(title, command, args, hint) {
   process.stdout.write(`setup: ${title}\n`);
   const { status, error } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
   if (status === 0) return;
-  process.stderr.write(`setup: failed: ${command} ${args.join(' ')}${error ? ` (${error.message})` : ''}\n  hint: ${hint}\n`);
+  process.stderr.write(
+    `setup: failed: ${command} ${args.join(' ')}${error ? ` (${error.message})` : ''}\n  hint: ${hint}\n`,
+  );
   process.exit(1);
 }
 
@@ -60,7 +65,12 @@ function installSystemPackages() {
     process.exit(1);
   }
   must('apt-get update', 'apt-get', ['update', '-qq'], hint);
-  must(`apt-get install ${missing.join(' ')}`, 'apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...missing], hint);
+  must(
+    `apt-get install ${missing.join(' ')}`,
+    'apt-get',
+    ['install', '-y', '-qq', '--no-install-recommends', ...missing],
+    hint,
+  );
 }
 
 installSystemPackages();
@@ -72,5 +82,10 @@ step('native', ['native', 'scripts/build-native.mjs', 'package-lock.json'], 'bui
   must('native engine', process.execPath, ['scripts/build-native.mjs'], 'see the compiler output above'),
 );
 step('typescript', ['src', 'tsconfig.json', 'package-lock.json'], 'dist/index.js', () =>
-  must('TypeScript', process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json'], 'see the compiler output above'),
+  must(
+    'TypeScript',
+    process.execPath,
+    ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json'],
+    'see the compiler output above',
+  ),
 );

@@ -7,7 +7,11 @@ import { join } from 'node:path';
 const checks = [
   ['types', 'node_modules/typescript/bin/tsc', ['--noEmit', '-p', 'tsconfig.check.json']],
   ['format and lint', 'node_modules/@biomejs/biome/bin/biome', ['check', '.']],
-  ['import direction', 'node_modules/dependency-cruiser/bin/dependency-cruise.mjs', ['--config', '.dependency-cruiser.cjs', 'src']],
+  [
+    'import direction',
+    'node_modules/dependency-cruiser/bin/dependency-cruise.mjs',
+    ['--config', '.dependency-cruiser.cjs', 'src'],
+  ],
 ];
 for (const [title, script, args] of checks) {
   process.stdout.write(`check: ${title}\n`);
@@ -19,7 +23,14 @@ const folder = mkdtempSync(join(tmpdir(), 'merak-test-'));
 const results = join(folder, 'results.json');
 const { status } = spawnSync(
   process.execPath,
-  ['node_modules/vitest/vitest.mjs', 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${results}`, ...process.argv.slice(2)],
+  [
+    'node_modules/vitest/vitest.mjs',
+    'run',
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${results}`,
+    ...process.argv.slice(2),
+  ],
   { stdio: 'inherit' },
 );
 const { numPassedTests = 0, numFailedTests = 0, numPendingTests = 0 } = JSON.parse(readFileSync(results, 'utf8'));

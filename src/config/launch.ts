@@ -23,3 +23,11 @@ export function setLaunchContext(context: LaunchContext | undefined): void {
 export function launchContext(): LaunchContext | undefined {
   return (globalThis as Holder)[KEY];
 }
+
+/** Thrown through the user's script when the command has what it wanted: not an error, but the end. */
+export class CommandDone extends Error {
+  constructor(readonly exitCode: number) {
+    super('the command is done');
+    this.name = 'CommandDone';
+  }
+}

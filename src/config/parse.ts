@@ -35,13 +35,15 @@ export function parseWith<S extends z.ZodObject>(schema: S, record: unknown, ori
 /** "did you mean ...?" when something is near, else the whole list. */
 export function suggestion(given: string, known: readonly string[]): string {
   const best = closest(given, known);
-  if (distance(given.toLowerCase(), best.toLowerCase()) <= Math.max(2, given.length / 3)) return `did you mean '${best}'?`;
+  if (distance(given.toLowerCase(), best.toLowerCase()) <= Math.max(2, given.length / 3))
+    return `did you mean '${best}'?`;
   return `known: ${known.join(', ')}`;
 }
 
 function valueAt(record: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce<unknown>(
-    (value, key) => (typeof value === 'object' && value !== null ? (value as Record<PropertyKey, unknown>)[key] : undefined),
+    (value, key) =>
+      typeof value === 'object' && value !== null ? (value as Record<PropertyKey, unknown>)[key] : undefined,
     record,
   );
 }

@@ -15,7 +15,10 @@ export const optionsSchema = z.strictObject({
   microBatches: degree.optional().describe('micro-batches per step and replica'),
   schedule: z.enum(['1f1b', 'scp']).optional().describe('pipeline schedule: 1f1b, or scp (shifted critical path)'),
   recompute: z.enum(['none', 'full']).optional().describe('recompute activations in the backward pass: none or full'),
-  device: z.enum(['auto', 'native', 'tfjs']).default('auto').describe('engine: native, tfjs (any tfjs backend), or auto'),
+  device: z
+    .enum(['auto', 'native', 'tfjs'])
+    .default('auto')
+    .describe('engine: native, tfjs (any tfjs backend), or auto'),
   tfjsBackend: z.string().default('cpu').describe('backend of the tfjs device: cpu, wasm, tensorflow, ...'),
   threadsPerWorker: degree.optional().describe('threads per worker (default: cores / workers, at least 1)'),
   seed: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(0).describe('seed of every random number'),

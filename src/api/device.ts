@@ -1,0 +1,71 @@
+/** Which engine runs a plan, and the worker group for it. */
+import { launchContext } from '../config/launch.js';
+import type { Options } from '../config/schema.js';
+import { type Cluster, startCluster } from '../coordinator/cluster.js';
+import { localCluster } from '../coordinator/local.js';
+import { MerakError } from '../errors.js';
+import type { Plan } from '../plan/plan.js';
+import { loadAddon } from '../runtime/native/addon.js';
+
+export type DeviceName = 'native' | 'tfjs';
+
+/**
+ * The native engine when it loads and knows every kernel of the plan; else the tfjs runtime, with a line saying why.
+ *
+ * @throws MerakError engine/unsupported when 'native' was asked for by name and cannot run the plan
+ */
+export async function pickDevice(plan: Plan, options: Options): Promise<DeviceName> {
+  if (options.device === 'tfjs') return 'tfjs';
+  const problem = nativeProblem(plan);
+  if (problem === undefined) return 'native';
+  if (options.device === 'native') throw problem;
+  process.stderr.write(
+    `merak: the tfjs runtime (backend ${options.tfjsBackend}) steps in for the native engine: ${problem.message}\n`,
+  );
+  return 'tfjs';
+}
+
+function nativeProblem(plan: Plan): MerakError | undefined {
+  let known: Set<string>;
+  try {
+    known = new Set(loadAddon().kernelNames());
+  } catch (error) {
+    if (error instanceof MerakError) return error;
+    throw error;
+  }
+  const missing = new Set(
+    plan.ranks.flatMap(({ executables }) =>
+      executables.flatMap(({ programs }) =>
+        programs.flatMap(({ nodes }) => nodes.map(({ kernel }) => kernel).filter((kernel) => !known.has(kernel))),
+      ),
+    ),
+  );
+  if (missing.size === 0) return undefined;
+  return new MerakError('engine/unsupported', `the native engine has no kernel for ${[...missing].join(', ')}`, {
+    hint: 'use --device tfjs',
+  });
+}
+
+/** Starts the ranks: processes of this machine, or this process itself for a single rank started by plain `node`. */
+export async function openCluster(
+  plan: Plan,
+  device: DeviceName,
+  options: Options,
+  threadsPerWorker: number,
+): Promise<Cluster> {
+  const { tfjsBackend } = options;
+  const inProcess = plan.ranks.length === 1 && launchContext()?.mode !== 'launch';
+  const cluster = inProcess
+    ? await localCluster({ device, tfjsBackend, threadsPerWorker })
+    : await startCluster({
+        numWorkers: plan.ranks.length,
+        device,
+        tfjsBackend,
+        threadsPerWorker,
+        logDirectory: options.logDir,
+        startTimeoutSeconds: options.startTimeout,
+        stepTimeoutSeconds: options.stepTimeout,
+      });
+  await cluster.open(plan);
+  return cluster;
+}

@@ -1,0 +1,271 @@
+/** One wrapped model's life: traced, planned, running on a worker group, stopped. */
+import { cpus } from 'node:os';
+import * as tf from '@tensorflow/tfjs';
+import type { Progress } from '../checkpoint/format.js';
+import { type LaunchContext, launchContext } from '../config/launch.js';
+import type { Options } from '../config/schema.js';
+import type { Cluster } from '../coordinator/cluster.js';
+import type { HostBatch } from '../data/source.js';
+import type { DType } from '../graph/graph.js';
+import type { ParameterPlan, Plan } from '../plan/plan.js';
+import type { HostArray, StepResult } from '../runtime/device.js';
+import type { FieldSpec, TraceMode, UserModel } from '../trace/model.js';
+import type { Logs } from './callbacks.js';
+import { loadCheckpoint, saveCheckpoint } from './checkpoint.js';
+import { openCluster, pickDevice } from './device.js';
+import { feedOf, type Loaded, reportingRank, splitBatch } from './feed.js';
+import { learningRateOf, optimizerPlan } from './optimizer.js';
+import { type Planned, planModel, planVariant } from './planning.js';
+import { Report } from './report.js';
+import { pullWeights, pushWeights, readLogical } from './weights.js';
+
+/** One output of `predict`. */
+export interface Prediction {
+  readonly name: string;
+  readonly sampleShape: readonly number[];
+  readonly dtype: DType;
+  readonly data: HostArray;
+}
+
+/** What the data of a call looks like. */
+export interface DataShape {
+  readonly fields: readonly FieldSpec[];
+  readonly batchSize: number;
+}
+
+interface Running {
+  readonly planned: Planned;
+  readonly cluster: Cluster;
+  /** Executables by mode and batch size. */
+  readonly loaded: Map<string, Promise<Loaded>>;
+}
+
+export class Session {
+  readonly report: Report;
+  readonly launch: LaunchContext | undefined = launchContext();
+  /** Where training stands, counting the steps already sent out. */
+  progress: Progress;
+  private running: Promise<Running> | undefined;
+  private restoreFrom: string | undefined;
+
+  constructor(
+    readonly model: UserModel,
+    readonly options: Options,
+    readonly optimizer: tf.Optimizer,
+  ) {
+    this.report = new Report(options.report);
+    this.progress = { step: 0, epoch: 0, batch: 0, updates: 0, seed: options.seed };
+  }
+
+  get metricsNames(): readonly string[] {
+    if (this.model instanceof tf.LayersModel) return this.model.metricsNames;
+    return this.plannedNow?.metricsNames ?? ['loss'];
+  }
+
+  private plannedNow: Planned | undefined;
+
+  /** Traces and plans for such data, without starting anything. */
+  async plan(shape: DataShape): Promise<Planned> {
+    if (this.plannedNow !== undefined) return this.plannedNow;
+    const optimizer = optimizerPlan(this.optimizer, this.options.weightDecay);
+    this.plannedNow = await planModel(this.model, shape, this.options, optimizer);
+    return this.plannedNow;
+  }
+
+  /** Plans, starts the workers and hands out the weights, unless that is done. */
+  async start(shape: DataShape): Promise<void> {
+    this.running ??= this.open(shape);
+    await this.running;
+  }
+
+  private async open(shape: DataShape): Promise<Running> {
+    const planned = await this.plan(shape);
+    const { plan } = planned;
+    const device = await pickDevice(plan, this.options);
+    this.report.describePlan(plan, device);
+    if (this.options.explain) process.stderr.write(`${planned.explain()}\n`);
+    const cluster = await openCluster(plan, device, this.options, threadsPerWorker(plan, this.options));
+    // Every call on the cluster rejects with the same error; this keeps the promise itself from counting as unhandled.
+    cluster.failure.catch(() => {});
+    const [train] = plan.ranks[0]!.executables;
+    const first: Loaded = {
+      name: train!.name,
+      batchSize: planned.batchSize,
+      numMicroBatches: plan.numMicroBatches,
+      microBatchSize: plan.microBatchSize,
+      everyReplicaSeesAll: false,
+      ranks: plan.ranks.map((rank) => rank.executables[0]!),
+    };
+    const running = {
+      planned,
+      cluster,
+      loaded: new Map([[keyOf('train', planned.batchSize), Promise.resolve(first)]]),
+    };
+    if (this.restoreFrom === undefined) await pushWeights(cluster, plan, planned.variables);
+    else this.progress = await loadCheckpoint(cluster, plan, this.restoreFrom);
+    return running;
+  }
+
+  /** Runs one training step; steps called for without waiting run in order. */
+  async train(
+    batch: HostBatch,
+    position: { epoch: number; batch: number; learningRate: ((step: number) => number) | undefined },
+  ): Promise<Logs> {
+    const { step, updates, seed } = this.progress;
+    this.progress = { step: step + 1, epoch: position.epoch, batch: position.batch + 1, updates: updates + 1, seed };
+    const learningRate = position.learningRate?.(step) ?? learningRateOf(this.optimizer);
+    const { result } = await this.run('train', batch, step, learningRate);
+    return { ...result.metrics };
+  }
+
+  finishEpoch(epoch: number, stopped: boolean): void {
+    if (!stopped) this.progress = { ...this.progress, epoch: epoch + 1, batch: 0 };
+  }
+
+  async evaluate(batch: HostBatch): Promise<Logs> {
+    const { result } = await this.run('evaluate', batch, this.progress.step, 0);
+    return { ...result.metrics };
+  }
+
+  async predict(batch: HostBatch): Promise<Prediction[]> {
+    const { loaded, results } = await this.run('predict', batch, this.progress.step, 0);
+    const { plan } = (await this.current()).planned;
+    const first = reportingRank(plan.ranks);
+    // Each replica predicts its own samples; they line up in replica order.
+    const replicas = loaded.everyReplicaSeesAll ? 1 : plan.mesh.dp;
+    return loaded.ranks[first]!.outputs.map(({ name, shape, dtype }) => {
+      const pieces = Array.from(
+        { length: replicas },
+        (_, dp) => results[first + dp * plan.mesh.tp]!.outputs.get(name)!,
+      );
+      return { name, sampleShape: shape.slice(1), dtype, data: concatenate(pieces) };
+    });
+  }
+
+  private async run(
+    mode: TraceMode,
+    batch: HostBatch,
+    step: number,
+    learningRate: number,
+  ): Promise<{ loaded: Loaded; result: StepResult; results: StepResult[] }> {
+    const running = await this.current();
+    const loaded = await this.executable(running, mode, batch);
+    const { ranks } = running.planned.plan;
+    const { seed, stepTimeout: timeoutSeconds } = this.options;
+    const results = await running.cluster.run(loaded.name, (rank) => ({
+      step,
+      seed,
+      learningRate,
+      inputs: feedOf(loaded, ranks[rank]!, batch),
+      timeoutSeconds,
+    }));
+    return { loaded, result: results[reportingRank(ranks)]!, results };
+  }
+
+  /** The executable for batches of this size: made and loaded when first asked for. */
+  private executable(running: Running, mode: TraceMode, batch: HostBatch): Promise<Loaded> {
+    const key = keyOf(mode, batch.size);
+    let loaded = running.loaded.get(key);
+    if (loaded === undefined) {
+      loaded = this.load(running, mode, batch.size, key);
+      running.loaded.set(key, loaded);
+    }
+    return loaded;
+  }
+
+  private async load(running: Running, mode: TraceMode, batchSize: number, name: string): Promise<Loaded> {
+    const { plan } = running.planned;
+    const split = splitBatch(batchSize, plan.mesh.dp, mode === 'train' ? plan.numMicroBatches : 1);
+    const ranks = planVariant(running.planned, mode, split, name);
+    await running.cluster.load(ranks);
+    return { name, batchSize, ...split, ranks };
+  }
+
+  private async current(): Promise<Running> {
+    if (this.running === undefined) throw new Error('the session has not been started');
+    return this.running;
+  }
+
+  /** Logical parameters, once planned. */
+  parameters(): readonly ParameterPlan[] {
+    return this.plannedNow?.plan.parameters ?? [];
+  }
+
+  async readParameter(parameter: number): Promise<Float32Array | Int32Array> {
+    const { cluster, planned } = await this.current();
+    return readLogical(cluster, planned.plan, parameter, 'value');
+  }
+
+  /** Brings trained values back into the user's variables. */
+  async pull(): Promise<void> {
+    if (this.running === undefined) return;
+    const { cluster, planned } = await this.running;
+    await pullWeights(cluster, planned.plan, (parameter, data) => {
+      const { shape, dtype } = planned.plan.parameters[parameter]!;
+      tf.tidy(() => planned.variables[parameter]!.assign(tf.tensor(data, [...shape], dtype)));
+    });
+  }
+
+  async finishTraining(): Promise<void> {
+    await this.pull();
+    await this.measure();
+    await this.report.write();
+  }
+
+  /** Planned and measured peaks, for the report. */
+  private async measure(): Promise<void> {
+    const { cluster, planned, loaded } = await this.current();
+    const executables = await Promise.all(loaded.values());
+    const measured = await cluster.measuredBytes();
+    this.report.data.peakBytes = planned.plan.ranks.map(({ rank, persistentBytes }) => ({
+      rank,
+      planned: executables.reduce((sum, one) => sum + one.ranks[rank]!.arenaBytes, persistentBytes),
+      measured: Object.entries(measured[rank]!).reduce(
+        (sum, [arena, bytes]) => (arena === 'control' ? sum : sum + bytes),
+        0,
+      ),
+    }));
+  }
+
+  async checkpoint(path: string): Promise<void> {
+    const { cluster, planned } = await this.current();
+    await saveCheckpoint(cluster, planned.plan, path, this.progress);
+  }
+
+  async restore(path: string): Promise<void> {
+    this.restoreFrom = path;
+    if (this.running === undefined) return;
+    const { cluster, planned } = await this.running;
+    this.progress = await loadCheckpoint(cluster, planned.plan, path);
+  }
+
+  async close(): Promise<void> {
+    if (this.running !== undefined) {
+      const { cluster } = await this.running;
+      await cluster.close();
+      this.running = undefined;
+    }
+    await this.report.write();
+  }
+}
+
+function keyOf(mode: TraceMode, batchSize: number): string {
+  return `${mode}@${batchSize}`;
+}
+
+export function threadsPerWorker(plan: Plan, options: Options): number {
+  return options.threadsPerWorker ?? Math.max(1, Math.floor(cpus().length / plan.ranks.length));
+}
+
+function concatenate(pieces: readonly HostArray[]): HostArray {
+  if (pieces.length === 1) return pieces[0]!;
+  const whole = new (pieces[0]!.constructor as Float32ArrayConstructor)(
+    pieces.reduce((sum, piece) => sum + piece.length, 0),
+  );
+  let offset = 0;
+  for (const piece of pieces) {
+    whole.set(piece, offset);
+    offset += piece.length;
+  }
+  return whole;
+}

@@ -1,0 +1,4 @@
+/** `merak.data`: sources of batches. */
+export { type ArrayField, arraySource } from './arrays.js';
+export type { BatchSource, HostBatch } from './source.js';
+export { tokenWindows } from './tokens.js';

@@ -1,0 +1,15 @@
+/** The public API of Merak. */
+
+export type { Callbacks, History, Logs } from './api/callbacks.js';
+export type { DatasetInput } from './api/dataset.js';
+export type { TensorInput } from './api/inputs.js';
+export type { FitDatasetOptions, FitOptions, ParallelModel } from './api/parallelModel.js';
+export { type WrapOptions, wrap } from './api/wrap.js';
+export type { Options, OptionsInput } from './config/schema.js';
+export * as data from './data/index.js';
+export type { BatchSource, HostBatch } from './data/source.js';
+export { type ErrorCode, MerakError } from './errors.js';
+export * as models from './models/index.js';
+export * as nn from './nn/index.js';
+export { lazy } from './trace/lazy.js';
+export type { Batch, CallOptions, FunctionalModel, LossFunction, LossResult, UserModel } from './trace/model.js';
