@@ -25,6 +25,7 @@ export type ErrorCode =
   | 'comm/timeout'
   | 'comm/aborted'
   | 'comm/peer-lost'
+  | 'comm/mismatch'
   | 'coordinator/worker-lost'
   | 'coordinator/worker-start'
   | 'coordinator/protocol'

@@ -1,8 +1,10 @@
 /** The public API of Merak. */
+import './api/hush.js';
 
 export type { Callbacks, History, Logs } from './api/callbacks.js';
 export type { DatasetInput } from './api/dataset.js';
 export type { TensorInput } from './api/inputs.js';
+export { type JitFunction, type JitOptions, jit } from './api/jit.js';
 export type { FitDatasetOptions, FitOptions, ParallelModel } from './api/parallelModel.js';
 export { type WrapOptions, wrap } from './api/wrap.js';
 export type { Options, OptionsInput } from './config/schema.js';

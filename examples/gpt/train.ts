@@ -58,7 +58,7 @@ await parallel.fitDataset(
 );
 
 const held = merak.data.tokenWindows(text.validation, { contextLength, batchSize, numBatches: 12, seed: 2 });
-const { loss } = await parallel.evaluateDataset(held);
+const loss = ((await parallel.evaluateDataset(held)) as tf.Scalar).dataSync()[0];
 const rows = [
   ...[1, 2, 3].map(
     (n) => [['unigram', 'bigram', 'trigram'][n - 1]!, ngramLoss(text.train, text.validation, n)] as const,

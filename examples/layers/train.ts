@@ -25,7 +25,9 @@ const { trainX, trainY, testX, testY } = loadDigits();
 const parallel = await merak.wrap(model); // the one line that is not tfjs
 await parallel.fit(trainX, trainY, { batchSize: 64, epochs: 3, validationSplit: 0.1 });
 
-const [loss, accuracy] = await parallel.evaluate(testX, testY, { batchSize: 64 });
+const [loss, accuracy] = ((await parallel.evaluate(testX, testY, { batchSize: 64 })) as tf.Scalar[]).map(
+  (scalar) => scalar.dataSync()[0]!,
+);
 console.log(`test loss ${loss!.toFixed(4)}, test accuracy ${(100 * accuracy!).toFixed(2)} %`);
 await parallel.save('file://runs/digits');
 await parallel.close();

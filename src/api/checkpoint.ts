@@ -4,8 +4,8 @@ import { openCheckpoint } from '../checkpoint/read.js';
 import { writeCheckpoint } from '../checkpoint/write.js';
 import type { Cluster } from '../coordinator/cluster.js';
 import { MerakError } from '../errors.js';
+import { numMoments } from '../plan/parameters.js';
 import type { Plan } from '../plan/plan.js';
-import { numMoments } from './optimizer.js';
 import { readLogical, writeLogical } from './weights.js';
 
 export async function saveCheckpoint(cluster: Cluster, plan: Plan, path: string, progress: Progress): Promise<void> {

@@ -62,6 +62,7 @@ export async function openCluster(
         device,
         tfjsBackend,
         threadsPerWorker,
+        port: options.port,
         logDirectory: options.logDir,
         startTimeoutSeconds: options.startTimeout,
         stepTimeoutSeconds: options.stepTimeout,

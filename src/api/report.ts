@@ -7,7 +7,10 @@ import type { Logs } from './callbacks.js';
 export interface PeakBytes {
   readonly rank: number;
   readonly planned: number;
+  /** Resident bytes of the rank's arenas; whole pages. */
   readonly measured: number;
+  /** Kernel scratch and control blocks, which no plan accounts for. */
+  readonly workspace: number;
 }
 
 export interface ReportData {

@@ -217,14 +217,15 @@ export class Session {
     const { cluster, planned, loaded } = await this.current();
     const executables = await Promise.all(loaded.values());
     const measured = await cluster.measuredBytes();
-    this.report.data.peakBytes = planned.plan.ranks.map(({ rank, persistentBytes }) => ({
-      rank,
-      planned: executables.reduce((sum, one) => sum + one.ranks[rank]!.arenaBytes, persistentBytes),
-      measured: Object.entries(measured[rank]!).reduce(
-        (sum, [arena, bytes]) => (arena === 'control' ? sum : sum + bytes),
-        0,
-      ),
-    }));
+    this.report.data.peakBytes = planned.plan.ranks.map(({ rank, persistentBytes }) => {
+      const { control = 0, workspace = 0, ...arenas } = measured[rank]!;
+      return {
+        rank,
+        planned: executables.reduce((sum, one) => sum + one.ranks[rank]!.arenaBytes, persistentBytes),
+        measured: Object.values(arenas).reduce((sum, bytes) => sum + bytes, 0),
+        workspace: workspace + control,
+      };
+    });
   }
 
   async checkpoint(path: string): Promise<void> {

@@ -31,3 +31,8 @@ export class CommandDone extends Error {
     this.name = 'CommandDone';
   }
 }
+
+/** By name: a script run through a TypeScript loader has its own copy of this module. */
+export function isCommandDone(thrown: unknown): thrown is CommandDone {
+  return thrown instanceof Error && thrown.name === 'CommandDone';
+}

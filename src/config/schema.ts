@@ -25,6 +25,13 @@ export const optionsSchema = z.strictObject({
   clipNorm: z.number().min(0).default(0).describe('global gradient norm to clip to; 0 is off'),
   weightDecay: z.number().min(0).default(0).describe('decoupled weight decay of matrices (turns Adam into AdamW)'),
   memoryLimit: z.number().min(1).optional().describe('bytes a worker may use (default: free memory / workers)'),
+  port: z
+    .number()
+    .int()
+    .min(0)
+    .max(65535)
+    .default(0)
+    .describe('port the workers dial on 127.0.0.1; 0 takes a free one'),
   logDir: z.string().default('runs').describe('folder for worker logs'),
   explain: z.boolean().default(false).describe('print the plan before training'),
   report: z.string().optional().describe('write everything printed to this JSON file'),

@@ -1,7 +1,10 @@
 /** Ending worker processes: politely, then not, and at the latest when this process exits. */
 import type { ChildProcess } from 'node:child_process';
+import { processWide } from './processWide.js';
 
-const living = new Set<ChildProcess>();
+const REAP_SECONDS = 2;
+
+const living = processWide('workerProcesses', () => new Set<ChildProcess>());
 let exitHookSet = false;
 
 /** Keeps the promise that no worker outlives this process's orderly end (its violent end is the worker's own affair). */
@@ -17,6 +20,13 @@ export function trackProcess(child: ChildProcess): void {
 /** Synchronous; for exit handlers. */
 export function killAllWorkers(): void {
   for (const child of living) child.kill('SIGKILL');
+}
+
+/** Kills all workers and waits until they are gone, so that no zombie is left to an init that does not reap. */
+export async function killAndReapAllWorkers(): Promise<void> {
+  const children = [...living];
+  killAllWorkers();
+  await Promise.all(children.map((child) => waitForEnd(child, REAP_SECONDS)));
 }
 
 export function hasEnded(child: ChildProcess): boolean {

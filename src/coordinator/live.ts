@@ -1,4 +1,5 @@
 /** The worker groups of this process, for whoever must end them without having started them. */
+import { processWide } from './processWide.js';
 
 export interface LiveGroup {
   /** No command is under way. */
@@ -7,7 +8,7 @@ export interface LiveGroup {
   close(): Promise<void>;
 }
 
-const groups = new Set<LiveGroup>();
+const groups = processWide('workerGroups', () => new Set<LiveGroup>());
 
 export function addLiveGroup(group: LiveGroup): void {
   groups.add(group);

@@ -2,9 +2,9 @@
 
 import { MerakError } from '../errors.js';
 import type { Plan } from '../plan/plan.js';
+import { createDevice } from '../runtime/createDevice.js';
 import type { ArenaHandle, Device } from '../runtime/device.js';
 import { localCommunicators } from '../runtime/localCommunicator.js';
-import { createDevice } from '../worker/device.js';
 import type { Cluster, ClusterOptions } from './cluster.js';
 import { asMerakError } from './wireError.js';
 

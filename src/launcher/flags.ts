@@ -1,5 +1,7 @@
 /** The command's flags: one per option of the schema, so that a new option is a new flag. */
+
 import { type Command, Option } from 'commander';
+import { distance } from 'fastest-levenshtein';
 import type { z } from 'zod';
 import { parseOptions, suggestion } from '../config/parse.js';
 import { type OptionName, type OptionsInput, optionsSchema } from '../config/schema.js';
@@ -29,13 +31,23 @@ export function givenFlags(values: Readonly<Record<string, unknown>>): OptionsIn
 }
 
 /** An argument that stands where the script should and looks like a flag. */
-export function unknownFlag(argument: string, command: Command): MerakError {
+export function unknownFlag(argument: string, command: Command, more = ''): MerakError {
   const flag = argument.split('=')[0]!;
   const known = command.options.map(({ long }) => long).filter((long) => long !== undefined && long !== null);
   return new MerakError('config/unknown-key', `unknown flag '${flag}'`, {
     path: 'command line',
-    hint: suggestion(flag, known),
+    hint: suggestion(flag, known) + more,
   });
+}
+
+/** A script's own flags pass, but not what is one letter away from a flag of Merak: that is a slip. */
+export function refuseMisspelt(args: readonly string[], command: Command): void {
+  const known = command.options.map(({ long }) => long ?? '');
+  const slip = args.find(
+    (arg) => arg.startsWith('--') && known.some((flag) => distance(arg.split('=')[0]!, flag) === 1),
+  );
+  if (slip === undefined) return;
+  throw unknownFlag(slip, command, '; flags of the script itself go behind --');
 }
 
 function optionFor(name: OptionName): Option {

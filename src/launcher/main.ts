@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import type { LaunchMode } from '../config/launch.js';
 import { MerakError } from '../errors.js';
 import { complain } from './complain.js';
-import { addFlags, givenFlags, unknownFlag } from './flags.js';
+import { addFlags, givenFlags, refuseMisspelt, unknownFlag } from './flags.js';
 import { runScript } from './runScript.js';
 
 const DEFAULT_VERIFY_STEPS = 20;
@@ -57,6 +57,7 @@ function scriptCommand(mode: LaunchMode, description: string): Command {
     .action(async (script: string, args: string[], values: Record<string, unknown>) => {
       if (script.startsWith('-')) throw unknownFlag(script, command);
       const separator = args.indexOf('--');
+      refuseMisspelt(separator === -1 ? args : args.slice(0, separator), command);
       const scriptArgs = separator === -1 ? args : args.toSpliced(separator, 1);
       const verifySteps = mode === 'verify' ? { verifySteps: Number(values.steps) } : {};
       await runScript(script, scriptArgs, { mode, flags: givenFlags(values), ...verifySteps });

@@ -2,7 +2,8 @@
 import { statSync } from 'node:fs';
 import { extname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { type LaunchContext, setLaunchContext } from '../config/launch.js';
+import { isCommandDone, type LaunchContext, setLaunchContext } from '../config/launch.js';
+import { killAndReapAllWorkers } from '../coordinator/ending.js';
 import { MerakError } from '../errors.js';
 import { complain } from './complain.js';
 import { closeWhenScriptIsOver } from './settle.js';
@@ -34,7 +35,7 @@ export async function runScript(script: string, args: readonly string[], context
     await import(pathToFileURL(path).href);
     await closeWhenScriptIsOver();
   } catch (thrown) {
-    giveUp(thrown);
+    await giveUp(thrown);
   }
 }
 
@@ -42,9 +43,20 @@ function isFile(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
 }
 
-function giveUp(thrown: unknown): never {
-  complain(thrown);
-  process.exit(1);
+let ending = false;
+
+/** The first reason counts: what fails while the workers are ended is a consequence. */
+async function end(code: number, reason: () => void): Promise<void> {
+  if (ending) return;
+  ending = true;
+  reason();
+  await killAndReapAllWorkers();
+  process.exit(code);
+}
+
+function giveUp(thrown: unknown): Promise<void> {
+  if (isCommandDone(thrown)) return end(thrown.exitCode, () => {});
+  return end(1, () => complain(thrown));
 }
 
 let signalled = false;
@@ -54,6 +66,5 @@ function endBy(signal: keyof typeof SIGNAL_EXIT_CODES): void {
   const first = !signalled;
   signalled = true;
   if (first && process.listenerCount(signal) > 1) return;
-  process.stderr.write(`\nmerak: stopped by ${signal}\n`);
-  process.exit(SIGNAL_EXIT_CODES[signal]);
+  void end(SIGNAL_EXIT_CODES[signal], () => process.stderr.write(`\nmerak: stopped by ${signal}\n`));
 }

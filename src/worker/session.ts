@@ -4,10 +4,10 @@ import type { Invitation } from '../coordinator/environment.js';
 import type { Command, ToWorker, Welcome } from '../coordinator/messages.js';
 import { asMerakError, failureOf } from '../coordinator/wireError.js';
 import { MerakError } from '../errors.js';
+import { createDevice } from '../runtime/createDevice.js';
 import type { Device } from '../runtime/device.js';
 import { type CommandRunner, commandRunner } from './commands.js';
 import { connect } from './connection.js';
-import { createDevice } from './device.js';
 import type { Logger } from './log.js';
 import { type RelayCommunicator, relayCommunicator } from './relayCommunicator.js';
 

@@ -3,7 +3,7 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, expect, it } from 'vitest';
+import { afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { type Cluster, type ClusterOptions, startCluster } from '../../src/coordinator/cluster.js';
 import { localCluster } from '../../src/coordinator/local.js';
 import { optimizeGraph } from '../../src/graph/passes/optimize.js';
@@ -76,6 +76,10 @@ async function losses(cluster: Cluster, { plan, values }: ReturnType<typeof plan
   }
 }
 
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+
 let reference: number[];
 beforeAll(async () => {
   await tf.setBackend('cpu');
@@ -97,11 +101,12 @@ const start = (device: ClusterOptions['device']): Promise<Cluster> =>
 
 it.each([
   ['tfjs', { dp: 1, tp: 2, pp: 1 }],
-  ['tfjs', { dp: 1, tp: 1, pp: 2 }],
+  ['tfjs without the addon', { dp: 1, tp: 1, pp: 2 }],
   ['native', { dp: 2, tp: 1, pp: 1 }],
-  ['native', { dp: 1, tp: 2, pp: 1 }],
-] as const)('two %s workers as %j', async (device, mesh) => {
-  delete process.env.MERAK_DEVICE_MODULE;
+] as const)('two workers, %s, as %j', async (kind, mesh) => {
+  const device = kind === 'native' ? 'native' : 'tfjs';
+  if (kind === 'tfjs without the addon') vi.stubEnv('MERAK_ADDON', '/nonexistent'); // The coordinator relays.
+  vi.stubEnv('MERAK_DEVICE_MODULE', '');
   const found = await losses(await start(device), planFor({ mesh, numMicroBatches: 2 }));
   expect(found).toHaveLength(3);
   for (const [step, loss] of found.entries()) expect(Math.abs(loss / reference[step]! - 1)).toBeLessThan(1e-5);

@@ -84,7 +84,12 @@ describe('assignStages', () => {
 });
 
 /** Runs the stages one after the other, handing over what each sends. */
-function runStages(stages: readonly Stage[], whole: Graph, tensors: Record<string, tf.Tensor>, parameters: tf.Tensor[]) {
+function runStages(
+  stages: readonly Stage[],
+  whole: Graph,
+  tensors: Record<string, tf.Tensor>,
+  parameters: tf.Tensor[],
+) {
   let sent: tf.Tensor[] = [];
   const updates: [number, tf.Tensor][] = [];
   for (const { graph, parameterOf } of stages) {
@@ -95,7 +100,9 @@ function runStages(stages: readonly Stage[], whole: Graph, tensors: Record<strin
       parameters: parameterOf.map((index) => parameters[index]!),
     });
     sent = graph.outputs.map(({ name }) => result.outputs[name]!);
-    graph.updates.forEach(({ parameter }, i) => updates.push([parameterOf[parameter]!, result.updates[i]!]));
+    updates.push(
+      ...graph.updates.map(({ parameter }, i): [number, tf.Tensor] => [parameterOf[parameter]!, result.updates[i]!]),
+    );
   }
   return { outputs: Object.fromEntries(whole.outputs.map(({ name }, i) => [name, sent[i]!])), updates };
 }
@@ -127,7 +134,11 @@ describe('shardGraph and extractStages', () => {
         const shards = shardGraph(graph, { atLeast: wanted });
         expect(shards.cutBytes).toHaveLength(shards.numShards - 1);
         const numStages = Math.min(wanted, shards.numShards);
-        const costs = shardCosts(graph, shards, Array.from({ length: numStages }, () => false));
+        const costs = shardCosts(
+          graph,
+          shards,
+          Array.from({ length: numStages }, () => false),
+        );
         const stageOfShard = assignStages(shards, costs, numStages);
         const stageOfNode = shards.shardOfNode.map((shard) => stageOfShard[shard]!);
         const stages = extractStages(graph, stageOfNode, numStages);
@@ -144,7 +155,9 @@ describe('shardGraph and extractStages', () => {
         });
         expectSame(graph, stages);
         // The same graph again, its stages given by who holds which parameter.
-        const owners = graph.parameters.map((_, p) => stages.flatMap((s) => (s.parameterOf.includes(p) ? [s.stage] : [])));
+        const owners = graph.parameters.map((_, p) =>
+          stages.flatMap((s) => (s.parameterOf.includes(p) ? [s.stage] : [])),
+        );
         const followed = assignByParameters(graph, owners, numStages);
         expectSame(graph, extractStages(graph, followed.stageOfNode, numStages));
       }),

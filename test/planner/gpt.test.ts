@@ -21,7 +21,14 @@ const LAYOUTS: [string, Partial<PlanInput> & { numMicroBatches: number }][] = [
 ];
 
 describe('a GPT with tied embeddings, dropout, 3 layers and 11 tokens', () => {
-  const model = gpt({ vocabularySize: VOCABULARY, contextLength: LENGTH, numLayers: 3, numHeads: 2, hiddenSize: 8, dropout: 0.1 });
+  const model = gpt({
+    vocabularySize: VOCABULARY,
+    contextLength: LENGTH,
+    numLayers: 3,
+    numHeads: 2,
+    hiddenSize: 8,
+    dropout: 0.1,
+  });
   const batch = tokenBatch(BATCH, LENGTH, VOCABULARY);
   afterAll(() => disposeModel(model));
 
@@ -37,7 +44,9 @@ describe('a GPT with tied embeddings, dropout, 3 layers and 11 tokens', () => {
     const evaluated = (await cluster.run('evaluate', NUM_STEPS, batch)).at(-1)!.metrics.loss!;
     const predictions = await cluster.run('predict', NUM_STEPS, new Map([['tokens', batch.get('tokens')!]]));
     const perReplica = cluster.plan.mesh.dp;
-    const lastStage = cluster.plan.ranks.filter((r) => r.coordinates.pp === cluster.plan.mesh.pp - 1 && r.coordinates.tp === 0);
+    const lastStage = cluster.plan.ranks.filter(
+      (r) => r.coordinates.pp === cluster.plan.mesh.pp - 1 && r.coordinates.tp === 0,
+    );
     const outputs = lastStage.flatMap(({ rank }) => [...[...predictions[rank]!.outputs.values()][0]!]);
     const parameters = await cluster.parameters();
     cluster.close();

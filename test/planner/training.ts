@@ -1,5 +1,5 @@
 /** Traces small models and runs plans in this process, one TfjsDevice per rank. */
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
 import { optimizeGraph } from '../../src/graph/passes/optimize.js';
 import type { Plan } from '../../src/plan/plan.js';
 import { buildPlan, type PlanInput } from '../../src/planner/buildPlan.js';
@@ -18,16 +18,25 @@ export interface TracedModel {
   readonly values: ReadonlyMap<string, Float32Array>;
 }
 
-export function traced(model: UserModel, fields: readonly FieldSpec[], microBatch: number, predicts = false): TracedModel {
+export function traced(
+  model: UserModel,
+  fields: readonly FieldSpec[],
+  microBatch: number,
+  predicts = false,
+): TracedModel {
   const values = new Map<string, Float32Array>();
   const graphOf = (mode: TraceMode, some: readonly FieldSpec[]) => {
     const { graph, variables } = traceModel(model, mode, some, microBatch);
-    graph.parameters.forEach(({ name }, index) => values.set(name, variables[index]!.dataSync().slice() as Float32Array));
+    for (const [index, { name }] of graph.parameters.entries()) {
+      values.set(name, variables[index]!.dataSync().slice() as Float32Array);
+    }
     return optimizeGraph(graph);
   };
   const train = graphOf('train', fields);
   const evaluate = graphOf('evaluate', fields);
-  return predicts ? { train, evaluate, predict: graphOf('predict', fields.slice(0, 1)), values } : { train, evaluate, values };
+  return predicts
+    ? { train, evaluate, predict: graphOf('predict', fields.slice(0, 1)), values }
+    : { train, evaluate, values };
 }
 
 export interface Cluster {
@@ -51,7 +60,11 @@ export async function startPlan(input: PlanInput, values: ReadonlyMap<string, Fl
       await device.connect([]);
       for (const [at, { parameter }] of rank.parameters.entries()) {
         const { name, shape, layout } = plan.parameters[parameter]!;
-        await device.write(at, 'value', sliceParameter(values.get(name)!, shape, layout, plan.mesh.tp, rank.coordinates.tp));
+        await device.write(
+          at,
+          'value',
+          sliceParameter(values.get(name)!, shape, layout, plan.mesh.tp, rank.coordinates.tp),
+        );
       }
     }),
   );
@@ -70,7 +83,9 @@ export async function startPlan(input: PlanInput, values: ReadonlyMap<string, Fl
       for (const [index, { name, shape, layout, stages }] of plan.parameters.entries()) {
         const shards: Float32Array[] = [];
         for (let tp = 0; tp < plan.mesh.tp; tp++) {
-          const rank = plan.ranks.findIndex(({ coordinates: c }) => c.pp === stages.at(-1) && c.dp === 0 && c.tp === tp);
+          const rank = plan.ranks.findIndex(
+            ({ coordinates: c }) => c.pp === stages.at(-1) && c.dp === 0 && c.tp === tp,
+          );
           const at = plan.ranks[rank]!.parameters.findIndex(({ parameter }) => parameter === index);
           shards.push((await devices[rank]!.read(at, 'value')) as Float32Array);
         }

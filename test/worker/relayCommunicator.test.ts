@@ -56,13 +56,13 @@ it('reduces and gathers to the same bits as inside one process', async () => {
 it('keeps the order of messages on a channel', async () => {
   const [a, b] = relayed(2) as [RelayCommunicator, RelayCommunicator];
   const reused = Uint8Array.of(1);
-  await a.send(1, 'activation/0', reused);
+  await a.send(1, 4, reused);
   reused[0] = 2;
-  await a.send(1, 'activation/0', reused);
-  await a.send(1, 'gradient/0', Uint8Array.of(9));
-  expect((await b.receive(0, 'gradient/0'))[0]).toBe(9);
-  expect((await b.receive(0, 'activation/0'))[0]).toBe(1);
-  expect((await b.receive(0, 'activation/0'))[0]).toBe(2);
+  await a.send(1, 4, reused);
+  await a.send(1, 5, Uint8Array.of(9));
+  expect((await b.receive(0, 5))[0]).toBe(9);
+  expect((await b.receive(0, 4))[0]).toBe(1);
+  expect((await b.receive(0, 4))[0]).toBe(2);
   expect(b.takeWaitSeconds()).toBeGreaterThan(0);
   expect(b.takeWaitSeconds()).toBe(0);
 });
@@ -79,8 +79,8 @@ it('names the absent rank, the operation and its number when time runs out', asy
 
 it('an abort ends waits under way and all later ones', async () => {
   const [first] = relayed(2) as [RelayCommunicator, RelayCommunicator];
-  const waiting = first.receive(1, 'x');
+  const waiting = first.receive(1, 0);
   first.abort('rank 1 died');
   await expect(waiting).rejects.toMatchObject({ code: 'comm/aborted', summary: 'rank 1 died' });
-  await expect(first.receive(1, 'x')).rejects.toMatchObject({ code: 'comm/aborted' });
+  await expect(first.receive(1, 0)).rejects.toMatchObject({ code: 'comm/aborted' });
 });

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { MerakError } from '../../errors.js';
 import type { Attrs, DType } from '../../graph/graph.js';
-import type { Executable, RankPlan } from '../../plan/plan.js';
+import type { Executable, Group, RankPlan } from '../../plan/plan.js';
 import type { ArenaHandle, HostArray } from '../device.js';
 
 export interface TensorSpec {
@@ -73,7 +73,34 @@ export interface NativeEngine {
   close(): void;
 }
 
+/** The addon's class; native/addon/host_communicator.h. Arrays must not change until the promise settles. */
+export interface NativeHostCommunicator {
+  handles(): NativeHandle[];
+  connect(handles: readonly ArenaHandle[]): Promise<void>;
+  allReduce(group: number, data: Float32Array, op: 'sum' | 'max'): Promise<Float32Array>;
+  allGather(group: number, data: Uint8Array): Promise<Uint8Array[]>;
+  /** The bytes of the rank at `rootIndex` of the group. */
+  broadcast(group: number, data: Uint8Array, rootIndex: number): Promise<Uint8Array>;
+  /** Seconds per all-reduce of `count` floats in place, nothing copied: the fastest of `repeat` rounds of `times`. */
+  timeAllReduce(group: number, count: number, times: number, repeat: number): Promise<number>;
+  send(peer: number, tag: number, data: Uint8Array): Promise<void>;
+  receive(peer: number, tag: number): Promise<Uint8Array>;
+  setTimeout(seconds: number): void;
+  abort(reason: string): void;
+  takeWaitSeconds(): number;
+  close(): void;
+}
+
+export interface HostCommunicatorOptions {
+  readonly rank: number;
+  readonly worldSize: number;
+  readonly groups: readonly Group[];
+  /** Bytes under way to one peer before a send waits (default 256 MiB, less from 64 ranks on). */
+  readonly ringBytes?: number;
+}
+
 export interface Addon {
+  readonly HostCommunicator: new (options: HostCommunicatorOptions) => NativeHostCommunicator;
   readonly Engine: new (plan: RankPlan, options: { threads: number }) => NativeEngine;
   /** Names of all kernels, sorted. */
   kernelNames(): string[];
@@ -87,8 +114,18 @@ export interface Addon {
     inputs: readonly HostArray[],
     options: RunKernelOptions & { readonly repeat: number },
   ): [...HostArray[], number];
+  /** Seconds of oneDNN's own product of two matrices, f32 result: the fastest of `repeat`. engine/unsupported where it has none. */
+  matmulSeconds(options: {
+    readonly rows: number;
+    readonly inner: number;
+    readonly columns: number;
+    readonly dtype: 'f32' | 'bf16';
+    readonly repeat: number;
+  }): number;
+  /** Seconds of copying `bytes` from one buffer to another with all threads: the fastest of `repeat`. */
+  copySeconds(bytes: number, repeat: number): number;
   info(): { dnnlVersion: string; isa: 'generic' | 'avx2' | 'avx512'; maxThreads: number };
-  /** Threads of `runKernel`; an engine's own number is set when it is made. */
+  /** Threads of `runKernel`, `matmulSeconds` and `copySeconds`; an engine's own number is set when it is made. */
   setThreads(threads: number): void;
 }
 

@@ -55,7 +55,9 @@ export class NativeDevice implements Device {
   setUpdates(updates: number): void {
     try {
       // Fails only when the engine is closed meanwhile.
-      this.#open().setUpdates(updates).catch(() => {});
+      this.#open()
+        .setUpdates(updates)
+        .catch(() => {});
     } catch (error) {
       throw toMerakError(error);
     }

@@ -11,6 +11,7 @@ const CODES: ReadonlySet<string> = new Set<ErrorCode>([
   'comm/timeout',
   'comm/aborted',
   'comm/peer-lost',
+  'comm/mismatch',
   'config/batch',
 ]);
 

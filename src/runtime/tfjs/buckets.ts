@@ -22,16 +22,16 @@ export async function reduceBuckets(
           tensor.dtype === 'float32' && offset >= bucket.offset && offset < bucket.offset + bucket.length * 4,
       );
     const group = groupById(plan, bucket.group);
+    const scale = bucket.scale * factor;
     if (group === undefined) {
       restoreBackend(backend);
-      if (bucket.scale === 1) continue;
-      for (const [offset, tensor] of members) storage.set(space, 0, offset, tf.mul(tensor, bucket.scale));
+      if (scale === 1) continue;
+      for (const [offset, tensor] of members) storage.set(space, 0, offset, tf.mul(tensor, scale));
       continue;
     }
     const packed = new Float32Array(bucket.length);
     for (const [offset, tensor] of members) packed.set(await readTensor(tensor), (offset - bucket.offset) / 4);
     const summed = await communicator.allReduce(group, packed, 'sum');
-    const scale = bucket.scale * factor;
     if (scale !== 1) for (let i = 0; i < summed.length; i++) summed[i] = (summed[i] ?? 0) * scale;
     restoreBackend(backend);
     for (const [offset, tensor] of members) {

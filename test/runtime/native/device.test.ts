@@ -30,7 +30,7 @@ const FIELDS = [
 function plansOf(options: PlanOptions, loss: Loss = mlp): readonly RankPlan[] {
   const w = tf.variable(tf.tensor2d(W, [3, 4]), true, `w${count}`);
   const v = tf.variable(tf.tensor2d(V, [4, 2]), true, `v${count++}`);
-  const model = ({ x, y }: Batch) => loss(x as tf.Tensor2D, w as unknown as tf.Tensor2D, v as unknown as tf.Tensor2D, y as tf.Tensor);
+  const model = ({ x, y }: Batch) => loss(x as tf.Tensor2D, w, v, y as tf.Tensor);
   const { graph } = traceModel(model, 'train', FIELDS, MICRO);
   const { pp = 1, dp = 1, optimizer = { kind: 'sgd' }, ...rest } = options;
   return buildPlan({ train: graph, mesh: { pp, dp, tp: 1 }, optimizer, ...rest }).ranks;
@@ -63,15 +63,14 @@ async function openDevices(plans: readonly RankPlan[]): Promise<NativeDevice[]> 
     const device = devices[rank] as NativeDevice;
     handles.push(...(await device.open(plan)));
     for (const executable of plan.executables) handles.push(...(await device.load(executable)));
-    for (const [index, { name }] of plan.parameters.entries()) await device.write(index, 'value', name.startsWith('w') ? W : V);
+    for (const [index, { name }] of plan.parameters.entries())
+      await device.write(index, 'value', name.startsWith('w') ? W : V);
   }
   for (const device of devices) await device.connect(handles);
   return devices;
 }
 
-async function train(
-  options: PlanOptions & { readonly steps?: number },
-): Promise<Run> {
+async function train(options: PlanOptions & { readonly steps?: number }): Promise<Run> {
   const { steps: numSteps = 3, ...planOptions } = options;
   const plans = plansOf(planOptions);
   const dp = options.dp ?? 1;
@@ -221,7 +220,13 @@ describe('NativeDevice', () => {
     const plans = plansOf({ dp: 1, numMicroBatches: 1, optimizer });
     const [first, second] = [(await openDevices(plans))[0], (await openDevices(plans))[0]];
     const run = (device: NativeDevice | undefined, step: number) =>
-      device?.run('train', { step, seed: 1, learningRate: 0.05, inputs: new Map(Object.entries(batch(step, MICRO))), timeoutSeconds: 5 });
+      device?.run('train', {
+        step,
+        seed: 1,
+        learningRate: 0.05,
+        inputs: new Map(Object.entries(batch(step, MICRO))),
+        timeoutSeconds: 5,
+      });
     for (const step of [0, 1]) await run(first, step);
     for (const index of [0, 1])
       for (const kind of ['value', 0, 1] as const)
@@ -317,6 +322,9 @@ describe('NativeDevice', () => {
       ]),
       timeoutSeconds: 5,
     });
-    await expect(attempt).rejects.toMatchObject({ code: 'config/batch', message: expect.stringContaining("field 'x' has 24 bytes") });
+    await expect(attempt).rejects.toMatchObject({
+      code: 'config/batch',
+      message: expect.stringContaining("field 'x' has 24 bytes"),
+    });
   });
 });

@@ -7,8 +7,8 @@ import { ensureKernels } from '../../../src/kernels/register.js';
 import { gpt } from '../../../src/models/gpt.js';
 import type { Plan } from '../../../src/plan/plan.js';
 import { buildPlan, type PlanInput } from '../../../src/planner/buildPlan.js';
-import { localCommunicators } from '../../../src/runtime/localCommunicator.js';
 import type { ArenaHandle, Device } from '../../../src/runtime/device.js';
+import { localCommunicators } from '../../../src/runtime/localCommunicator.js';
 import { NativeDevice } from '../../../src/runtime/native/device.js';
 import { TfjsDevice } from '../../../src/runtime/tfjs/device.js';
 import { mergeParameter, sliceParameter } from '../../../src/tensorparallel/shards.js';
@@ -28,7 +28,15 @@ function tokens(step: number): { tokens: Int32Array; targets: Int32Array } {
   return { tokens: all.slice(0, -1), targets: all.slice(1) };
 }
 const model = (dropout: number) =>
-  gpt({ vocabularySize: VOCABULARY, contextLength: LENGTH, numLayers: 2, numHeads: 2, hiddenSize: 8, dropout, seed: 3 });
+  gpt({
+    vocabularySize: VOCABULARY,
+    contextLength: LENGTH,
+    numLayers: 2,
+    numHeads: 2,
+    hiddenSize: 8,
+    dropout,
+    seed: 3,
+  });
 
 interface Outcome {
   readonly losses: number[];
@@ -49,7 +57,9 @@ async function train(layout: Layout, dropout: number, native: boolean): Promise<
   const optimizer = { kind: 'adam', beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.01 } as const;
   const plan = buildPlan({ train: graph, optimizer, clipNorm: 0.5, seed: 5, microBatchSize, ...layout });
   const communicators = localCommunicators(plan.ranks.length);
-  const data = new Map(trace.graph.parameters.map(({ name }, index) => [name, trace.variables[index]?.dataSync() as Float32Array]));
+  const data = new Map(
+    trace.graph.parameters.map(({ name }, index) => [name, trace.variables[index]?.dataSync() as Float32Array]),
+  );
   const handles: ArenaHandle[] = [];
   const devices = await Promise.all(
     plan.ranks.map(async (rankPlan, rank) => {
@@ -60,7 +70,11 @@ async function train(layout: Layout, dropout: number, native: boolean): Promise<
         const logical = plan.parameters[held.parameter];
         const whole = data.get(held.name);
         if (logical === undefined || whole === undefined) throw new Error(`no data for ${held.name}`);
-        await device.write(index, 'value', sliceParameter(whole, logical.shape, logical.layout, plan.mesh.tp, rankPlan.coordinates.tp) as Float32Array);
+        await device.write(
+          index,
+          'value',
+          sliceParameter(whole, logical.shape, logical.layout, plan.mesh.tp, rankPlan.coordinates.tp) as Float32Array,
+        );
       }
       return device;
     }),
@@ -72,7 +86,8 @@ async function train(layout: Layout, dropout: number, native: boolean): Promise<
     const results = await Promise.all(
       devices.map((device, rank) => {
         const replica = plan.ranks[rank]?.coordinates.dp ?? 0;
-        const part = (array: Int32Array) => array.subarray((replica * array.length) / dp, ((replica + 1) * array.length) / dp);
+        const part = (array: Int32Array) =>
+          array.subarray((replica * array.length) / dp, ((replica + 1) * array.length) / dp);
         const inputs = new Map(Object.entries(batch).map(([name, array]) => [name, part(array)]));
         return device.run('train', { step, seed: 5, learningRate: 0.01, inputs, timeoutSeconds: 10 });
       }),
@@ -85,7 +100,9 @@ async function train(layout: Layout, dropout: number, native: boolean): Promise<
     const shards = await Promise.all(
       plan.ranks.flatMap(({ coordinates, parameters: held }, rank) => {
         const at = held.findIndex((one) => one.parameter === index);
-        return coordinates.dp === 0 && coordinates.pp === logical.stages[0] && at >= 0 ? [devices[rank]?.read(at, 'value') as Promise<Float32Array>] : [];
+        return coordinates.dp === 0 && coordinates.pp === logical.stages[0] && at >= 0
+          ? [devices[rank]?.read(at, 'value') as Promise<Float32Array>]
+          : [];
       }),
     );
     parameters.set(logical.name, mergeParameter(shards, logical.shape, logical.layout) as Float32Array);
@@ -105,7 +122,8 @@ function expectSame(actual: Outcome, expected: Outcome): void {
   for (const [name, values] of expected.parameters) {
     const mine = actual.parameters.get(name);
     let worst = 0;
-    for (let i = 0; i < values.length; i++) worst = Math.max(worst, Math.abs((mine?.[i] ?? Number.NaN) - (values[i] ?? 0)));
+    for (let i = 0; i < values.length; i++)
+      worst = Math.max(worst, Math.abs((mine?.[i] ?? Number.NaN) - (values[i] ?? 0)));
     expect(worst, name).toBeLessThan(1e-4);
   }
 }

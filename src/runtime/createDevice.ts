@@ -1,8 +1,8 @@
-/** Makes the device a worker runs its plan on. */
+/** Makes the device a rank runs its plan on. */
 import { pathToFileURL } from 'node:url';
 import { MerakError } from '../errors.js';
-import type { HostCommunicator } from '../runtime/communicator.js';
-import type { Device } from '../runtime/device.js';
+import type { HostCommunicator } from './communicator.js';
+import type { Device } from './device.js';
 
 export interface DeviceOptions {
   readonly device: 'native' | 'tfjs';
@@ -24,17 +24,29 @@ export const DEVICE_MODULE_VARIABLE = 'MERAK_DEVICE_MODULE';
 export async function createDevice(options: DeviceOptions): Promise<Device> {
   const other = process.env[DEVICE_MODULE_VARIABLE];
   if (other) return createOtherDevice(other, options);
-  const { device, numThreads, tfjsBackend, communicator } = options;
+  const { device, numThreads, tfjsBackend } = options;
   if (device === 'native') {
     const [{ NativeDevice }, { loadAddon }] = await Promise.all([
-      import('../runtime/native/device.js'),
-      import('../runtime/native/addon.js'),
+      import('./native/device.js'),
+      import('./native/addon.js'),
     ]);
     loadAddon(); // Now, so that a worker that cannot compute does not join.
     return new NativeDevice({ threads: numThreads });
   }
-  const { TfjsDevice } = await import('../runtime/tfjs/device.js');
-  return new TfjsDevice({ backend: tfjsBackend || 'cpu', communicator });
+  const { TfjsDevice } = await import('./tfjs/device.js');
+  return new TfjsDevice({ backend: tfjsBackend || 'cpu', communicator: await hostCommunicator(options) });
+}
+
+/** Shared memory where the addon loads, else the relay. The workers of a group are of one host, so all choose alike. */
+async function hostCommunicator({ rank, numWorkers, communicator }: DeviceOptions): Promise<HostCommunicator> {
+  if (numWorkers === 1) return communicator;
+  const { shmCommunicator } = await import('./shmCommunicator.js');
+  try {
+    return shmCommunicator(rank);
+  } catch (error) {
+    if (error instanceof MerakError && error.code === 'engine/unsupported') return communicator;
+    throw error;
+  }
 }
 
 async function createOtherDevice(path: string, options: DeviceOptions): Promise<Device> {
