@@ -1,5 +1,6 @@
 /** tfjs callbacks and history around Merak's training loop. */
 import * as tf from '@tensorflow/tfjs';
+import { compiledModel } from '../trace/compiled.js';
 import type { UserModel } from '../trace/model.js';
 
 export type Logs = Record<string, number>;
@@ -27,8 +28,9 @@ export function callbackList(
 ): CallbackList {
   const given = callbacks === undefined ? [] : Array.isArray(callbacks) ? callbacks : [callbacks];
   const standIn = { stopTraining: false };
-  const seen = model instanceof tf.LayersModel ? model : standIn;
-  if (model instanceof tf.LayersModel) model.stopTraining = false;
+  // What tfjs's own fit would hand over: for a Sequential that is the model inside it.
+  const seen = model instanceof tf.LayersModel ? compiledModel(model) : standIn;
+  seen.stopTraining = false;
   for (const callback of given as (tf.Callback | tf.CustomCallbackArgs)[]) {
     if (!('setModel' in callback)) continue;
     callback.setParams({ ...params } as Parameters<tf.Callback['setParams']>[0]);
@@ -42,9 +44,7 @@ export function callbackList(
       }
     },
     stopRequested() {
-      if (!(model instanceof tf.LayersModel)) return standIn.stopTraining;
-      // tfjs has a setter for stopTraining and keeps what was set in stopTraining_.
-      return (model as tf.LayersModel & { stopTraining_?: boolean }).stopTraining_ === true;
+      return seen.stopTraining;
     },
   };
 }

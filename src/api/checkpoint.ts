@@ -29,11 +29,12 @@ export async function loadCheckpoint(cluster: Cluster, plan: Plan, path: string)
   const checkpoint = await openCheckpoint(path);
   try {
     const { index } = checkpoint;
-    checkSameModel(plan, index.parameters, path);
+    const savedNames = matchParameters(plan, index.parameters, path);
     const { optimizer } = plan.ranks[0]!;
     const sameOptimizer =
       index.optimizer.kind === optimizer.kind && index.optimizer.numMoments === numMoments(optimizer);
-    for (const [parameter, { name, trainable }] of plan.parameters.entries()) {
+    for (const [parameter, { trainable }] of plan.parameters.entries()) {
+      const name = savedNames[parameter]!;
       await writeLogical(cluster, plan, parameter, 'value', (await checkpoint.value(name)).data);
       if (!sameOptimizer || !trainable) continue;
       for (let moment = 0; moment < index.optimizer.numMoments; moment++) {
@@ -53,15 +54,26 @@ interface SavedParameter {
   readonly shape: readonly number[];
 }
 
-function checkSameModel(plan: Plan, saved: readonly SavedParameter[], path: string): void {
+/**
+ * The saved name of each parameter: the same name; or, when tfjs's counters named the layers otherwise (a second model in
+ * one process), the parameter in the same place, provided every shape agrees.
+ */
+function matchParameters(plan: Plan, saved: readonly SavedParameter[], path: string): string[] {
   const shapes = new Map(saved.map(({ name, shape }) => [name, shape.join('x')]));
-  for (const { name, shape } of plan.parameters) {
-    const received = shapes.get(name);
-    if (received === shape.join('x')) continue;
-    throw new MerakError('checkpoint/mismatch', `the checkpoint is of another model: parameter '${name}' differs`, {
+  const differing = plan.parameters.find(({ name, shape }) => shapes.get(name) !== shape.join('x'));
+  if (differing === undefined) return plan.parameters.map(({ name }) => name);
+  const sameShapes =
+    saved.length === plan.parameters.length &&
+    saved.every(({ shape }, i) => shape.join('x') === plan.parameters[i]!.shape.join('x'));
+  if (sameShapes) return saved.map(({ name }) => name);
+  const received = shapes.get(differing.name);
+  throw new MerakError(
+    'checkpoint/mismatch',
+    `the checkpoint is of another model: parameter '${differing.name}' differs`,
+    {
       path,
-      expected: `[${shape.join(', ')}]`,
+      expected: `[${differing.shape.join(', ')}]`,
       received: received === undefined ? 'not in the checkpoint' : `[${received.split('x').join(', ')}]`,
-    });
-  }
+    },
+  );
 }

@@ -4,8 +4,8 @@ import type { ArrayField } from '../data/arrays.js';
 import type { HostBatch } from '../data/source.js';
 import { MerakError } from '../errors.js';
 import type { DType } from '../graph/graph.js';
-import type { HostArray } from '../runtime/device.js';
 import type { UserModel } from '../trace/model.js';
+import { hostArrayOf } from './hostArray.js';
 
 /** Tensors as tfjs users pass them: one, several in the model's order, or by name. */
 export type TensorInput = tf.Tensor | readonly tf.Tensor[] | Readonly<Record<string, tf.Tensor>>;
@@ -70,7 +70,7 @@ export async function hostFields(
   const fields = await Promise.all(
     [...named].map(async ([name, tensor]) => ({
       spec: { name, shape: tensor.shape.slice(1), dtype: hostDType(name, tensor) },
-      data: (await tensor.data()) as HostArray,
+      data: await hostArrayOf(tensor),
     })),
   );
   return { numSamples, fields };

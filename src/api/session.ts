@@ -101,8 +101,13 @@ export class Session {
       cluster,
       loaded: new Map([[keyOf('train', planned.batchSize), Promise.resolve(first)]]),
     };
-    if (this.restoreFrom === undefined) await pushWeights(cluster, plan, planned.variables);
-    else this.progress = await loadCheckpoint(cluster, plan, this.restoreFrom);
+    try {
+      if (this.restoreFrom === undefined) await pushWeights(cluster, plan, planned.variables);
+      else this.progress = await loadCheckpoint(cluster, plan, this.restoreFrom);
+    } catch (error) {
+      await cluster.close();
+      throw error;
+    }
     return running;
   }
 
@@ -241,11 +246,10 @@ export class Session {
   }
 
   async close(): Promise<void> {
-    if (this.running !== undefined) {
-      const { cluster } = await this.running;
-      await cluster.close();
-      this.running = undefined;
-    }
+    // A start that failed has already said so, and closed what it had opened.
+    const running = await this.running?.catch(() => undefined);
+    await running?.cluster.close();
+    this.running = undefined;
     await this.report.write();
   }
 }

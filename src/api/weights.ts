@@ -4,6 +4,7 @@ import type { Cluster } from '../coordinator/cluster.js';
 import { initialize } from '../graph/initialize.js';
 import type { Plan, RankPlan } from '../plan/plan.js';
 import { mergeParameter, sliceParameter, type TensorData } from '../tensorparallel/shards.js';
+import { hostArrayOf } from './hostArray.js';
 
 type Kind = 'value' | number;
 
@@ -53,8 +54,10 @@ export async function readLogical(
 export async function pushWeights(cluster: Cluster, plan: Plan, variables: readonly tf.Variable[]): Promise<void> {
   for (const [parameter, { initializer, name, shape }] of plan.parameters.entries()) {
     const data =
-      initializer === undefined ? await variables[parameter]!.data() : initialize(initializer, name, shape, plan.seed);
-    await writeLogical(cluster, plan, parameter, 'value', data as TensorData);
+      initializer === undefined
+        ? await hostArrayOf(variables[parameter]!)
+        : initialize(initializer, name, shape, plan.seed);
+    await writeLogical(cluster, plan, parameter, 'value', data);
   }
 }
 

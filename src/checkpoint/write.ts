@@ -32,7 +32,8 @@ export async function writeCheckpoint(path: string, content: CheckpointContent):
     await writeFiles(building, content);
     await replaceFolder(building, target);
   } catch (cause) {
-    await rm(building, { recursive: true, force: true });
+    // What stopped the save (a full disk, a file in the way) may stop the cleaning too; the first error is the one to tell.
+    await rm(building, { recursive: true, force: true }).catch(() => {});
     if (cause instanceof MerakError) throw cause;
     throw new MerakError('checkpoint/write', `cannot save the checkpoint: ${(cause as Error).message}`, {
       path: target,

@@ -47,7 +47,15 @@ export function variable(
   const value = initialValue(initializer, name, shape, seed);
   const created = tf.variable(value, trainable, unusedName(name));
   value.dispose();
+  requestedNames.set(created, name);
   return created;
+}
+
+const requestedNames = new WeakMap<tf.Variable, string>();
+
+/** The name a variable was asked for by, before tfjs's registry forced a suffix on it: what it is called in plans and files. */
+export function requestedName(variable: tf.Variable): string {
+  return requestedNames.get(variable) ?? variable.name;
 }
 
 function unusedName(name: string): string {

@@ -6,6 +6,7 @@ import { PROXY_BACKEND } from './backend.js';
 import { dynamicShapeError, traceError } from './failure.js';
 import { currentMode } from './mode.js';
 import { makeProxy } from './proxy.js';
+import { DYNAMIC_RULES } from './rules/dynamic.js';
 import { type RuleInputs, type ShapeRule, toDType } from './rules/rule.js';
 import { DYNAMIC_SHAPE_KERNELS, RULES, UNSUPPORTED_KERNELS } from './rules/table.js';
 
@@ -19,9 +20,7 @@ export function registerProxyKernels(): void {
     if (rule !== undefined) register(kernel, (call) => runRule(kernel, rule, call));
   }
   for (const kernel of DYNAMIC_SHAPE_KERNELS) {
-    register(kernel, () => {
-      throw dynamicShapeError(kernel);
-    });
+    register(kernel, (call) => runDynamic(kernel, call));
   }
   for (const kernel of UNSUPPORTED_KERNELS) {
     register(kernel, () => {
@@ -45,11 +44,23 @@ export function unknownKernel(kernel: string): MerakError {
   });
 }
 
+/** tfjs's result is an array where the kernel has several outputs. */
+function runDynamic(kernel: string, call: Call): tf.TensorInfo | tf.TensorInfo[] {
+  const { isStatic, bounded } = DYNAMIC_RULES[kernel] ?? {};
+  if (bounded !== undefined && isStatic?.(plainAttrs(kernel, call.attrs))) return runRule(kernel, bounded, call);
+  const mode = currentMode();
+  if (mode?.dynamic === undefined || DYNAMIC_RULES[kernel] === undefined) throw dynamicShapeError(kernel);
+  const outputs = mode.dynamic({ kernel, inputs: presentInputs(call), attrs: plainAttrs(kernel, call.attrs) });
+  return outputs.length === 1 ? outputs[0]! : outputs;
+}
+
+/** Optional inputs (a bias, a mask) may be absent. */
+function presentInputs(call: Call): (readonly [string, tf.TensorInfo])[] {
+  return Object.entries(call.inputs).flatMap(([name, tensor]) => (tensor == null ? [] : [[name, tensor] as const]));
+}
+
 function runRule(kernel: string, rule: ShapeRule, call: Call): tf.TensorInfo | tf.TensorInfo[] {
-  // Optional inputs (a bias, a mask) may be absent.
-  const inputs = Object.entries(call.inputs).flatMap(([name, tensor]) =>
-    tensor == null ? [] : [[name, tensor] as const],
-  );
+  const inputs = presentInputs(call);
   const attrs = plainAttrs(kernel, call.attrs);
   const result = applyRule(kernel, rule, inputs, attrs);
   const outputs = 'shape' in result ? [result] : result;

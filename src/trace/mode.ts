@@ -15,6 +15,8 @@ export interface KernelCall {
 export interface Mode {
   /** The tensors a kernel call yields, one dataId per output. */
   run(call: KernelCall): object[];
+  /** A kernel whose output shapes depend on data: its tensors, when this mode can tell their shapes. */
+  dynamic?(call: Omit<KernelCall, 'outputs'>): tf.TensorInfo[];
   /** Host data becomes a tensor. */
   write(data: HostData, shape: readonly number[], dtype: DType): object;
   /** Where in the model: for error messages. */

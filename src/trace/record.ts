@@ -13,7 +13,13 @@ import { registerProxyKernels, unknownKernel } from './kernels.js';
 import { withMode } from './mode.js';
 import { patch, patched } from './patch.js';
 import { type HostData, proxies } from './proxy.js';
-import { type Recorder, type Recording, type RecordingInProgress, startRecording } from './recording.js';
+import {
+  type Recorder,
+  type Recording,
+  type RecordingInProgress,
+  type RecordingOptions,
+  startRecording,
+} from './recording.js';
 import { patchLayerScopes } from './scopes.js';
 
 export type { Recorder, Recording } from './recording.js';
@@ -31,15 +37,23 @@ export function record(body: (recorder: Recorder) => Recorded): Graph {
   return recordAll(body).graph;
 }
 
+export interface RecordAllOptions extends RecordingOptions {
+  /** More patches of tfjs for the time of the recording. */
+  readonly patches?: (recorder: Recorder) => readonly (() => () => void)[];
+}
+
 /** `record`, with the variables behind the parameters and the constants drawn at random. */
-export function recordAll(body: (recorder: Recorder) => Recorded): Recording {
+export function recordAll(
+  body: (recorder: Recorder) => Recorded,
+  { patches, ...options }: RecordAllOptions = {},
+): Recording {
   registerProxyKernels();
   const engine = tf.engine();
   const readSync = engine.readSync.bind(engine);
-  const recording = startRecording((dataId) => toHostData(readSync(dataId)));
+  const recording = startRecording((dataId) => toHostData(readSync(dataId)), options);
   return onProxyBackend(() =>
     withMode(recording.mode, () =>
-      patched(tracingPatches(recording), () => {
+      patched([...tracingPatches(recording), ...(patches?.(recording.recorder) ?? [])], () => {
         runBody(recording, body);
         return recording.finish();
       }),

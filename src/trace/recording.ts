@@ -1,14 +1,15 @@
 /** A recording in progress: maps tfjs's tensors and variables to graph values, and kernel calls to nodes. */
 import * as tf from '@tensorflow/tfjs';
 import { MerakError } from '../errors.js';
-import { type GraphBuilder, graphBuilder } from '../graph/builder.js';
-import type { DType, Graph, Initializer, ValueId } from '../graph/graph.js';
+import { type GraphBuilder, graphBuilder, type NewNode } from '../graph/builder.js';
+import type { Attrs, DType, Graph, Initializer, ValueId } from '../graph/graph.js';
+import { requestedName } from '../nn/variable.js';
 import { whereabouts } from './failure.js';
 import { dataOf, initializerOf } from './initializers.js';
 import type { KernelCall, Mode } from './mode.js';
 import { type HostData, makeProxy, proxies } from './proxy.js';
 import { randomOp } from './randomOps.js';
-import { toDType } from './rules/rule.js';
+import { type RuleInputs, type TensorSpec, toDType } from './rules/rule.js';
 import { currentScope } from './scopes.js';
 import { userSource } from './source.js';
 
@@ -26,6 +27,27 @@ export interface Recording {
   readonly randomConstants: ReadonlyMap<ValueId, RandomConstant>;
 }
 
+export interface RecordingOptions {
+  /** A variable created while recording stands for its initial value, instead of being refused. */
+  readonly allowsCreation?: boolean;
+  /** Called when a kernel's output shapes depend on data; without it such kernels are refused. */
+  readonly dynamic?: (call: DynamicCall) => readonly TensorSpec[];
+}
+
+/** The `index`-th call, counted from 0, of a kernel whose output shapes depend on data. */
+export interface DynamicCall {
+  readonly index: number;
+  readonly kernel: string;
+  readonly inputs: RuleInputs;
+  readonly inputValues: readonly ValueId[];
+  readonly attrs: Attrs;
+}
+
+/** The graph input that stands for output `output` of the dynamic call `index`. */
+export function dynamicInputName(index: number, output: number): string {
+  return `dynamic/${index}/${output}`;
+}
+
 export interface ParameterOptions {
   readonly trainable?: boolean;
   readonly initializer?: Initializer;
@@ -41,6 +63,10 @@ export interface Recorder {
   variable(variable: tf.Variable, name?: string, trainable?: boolean): ValueId;
   /** A tensor for a value of this graph. */
   tensorOf(value: ValueId): tf.Tensor;
+  /** What a variable held before any assignment. */
+  initialValueOf(variable: tf.Variable): ValueId;
+  /** Adds a node that no kernel call made. */
+  addNode(node: NewNode): ValueId[];
   /** The value a tensor is in this graph; tensors from outside become constants, variables parameters. */
   valueOf(tensor: tf.Tensor): ValueId;
 }
@@ -56,7 +82,10 @@ export interface RecordingInProgress {
 }
 
 /** `readReal` reads the data of a tensor of a real backend. */
-export function startRecording(readReal: (dataId: object) => HostData): RecordingInProgress {
+export function startRecording(
+  readReal: (dataId: object) => HostData,
+  options: RecordingOptions = {},
+): RecordingInProgress {
   const builder = graphBuilder();
   const key = {};
   const parameters = new Map<tf.Variable, { readonly index: number; readonly value: ValueId }>();
@@ -82,10 +111,11 @@ export function startRecording(readReal: (dataId: object) => HostData): Recordin
     return dataId;
   }
 
-  function declare(variable: tf.Variable, name = variable.name, trainable = variable.trainable): ValueId {
+  function declare(variable: tf.Variable, name = requestedName(variable), trainable = variable.trainable): ValueId {
     const known = parameters.get(variable);
     if (known !== undefined) return known.value;
     if (created.has(variable.dataId)) {
+      if (options.allowsCreation === true) return initialValueOf(variable);
       throw modelError(`the variable "${variable.name}" is created while the model runs`, {
         hint: 'create variables once, outside the loss function, and build tf.layers models before wrapping them',
       });
@@ -96,6 +126,11 @@ export function startRecording(readReal: (dataId: object) => HostData): Recordin
     variables.push(variable);
     parameters.set(variable, { index, value });
     return value;
+  }
+
+  /** The variable's own dataId stays what it was created with: assignments are recorded beside it. */
+  function initialValueOf({ dataId, shape, dtype }: tf.Variable): ValueId {
+    return valueIdOf({ dataId, shape, dtype });
   }
 
   function uniqueName(name: string): string {
@@ -137,7 +172,25 @@ export function startRecording(readReal: (dataId: object) => HostData): Recordin
     return builder.addConstant({ shape, dtype: toDType(dtype) }, data);
   }
 
+  const { dynamic } = options;
+  let numDynamic = 0;
+
   const mode: Mode = {
+    ...(dynamic === undefined
+      ? {}
+      : {
+          dynamic({ kernel, inputs, attrs }: Omit<KernelCall, 'outputs'>): tf.TensorInfo[] {
+            const index = numDynamic++;
+            const specs = Object.fromEntries(
+              inputs.map(([name, { shape, dtype }]) => [name, { shape, dtype: toDType(dtype) }]),
+            );
+            const inputValues = inputs.map(([, tensor]) => valueIdOf(tensor));
+            return dynamic({ index, kernel, inputs: specs, inputValues, attrs }).map(({ shape, dtype }, output) => {
+              const value = builder.addInput(dynamicInputName(index, output), { shape, dtype });
+              return { dataId: newDataId(value), shape: [...shape], dtype };
+            });
+          },
+        }),
     run({ kernel, inputs, attrs, outputs }: KernelCall): object[] {
       const ids = builder.addNode({
         kernel,
@@ -180,6 +233,8 @@ export function startRecording(readReal: (dataId: object) => HostData): Recordin
       },
       variable: declare,
       tensorOf: newTensor,
+      initialValueOf,
+      addNode: (node) => builder.addNode(node),
       valueOf: valueIdOf,
     },
     assign(variable, value) {
@@ -194,7 +249,11 @@ export function startRecording(readReal: (dataId: object) => HostData): Recordin
     },
     failure: () => failure,
     finish() {
-      for (const [variable, value] of assigned) builder.addUpdate(parameters.get(variable)!.index, value);
+      for (const [variable, value] of assigned) {
+        const parameter = parameters.get(variable);
+        // One created meanwhile is no parameter yet.
+        if (parameter !== undefined) builder.addUpdate(parameter.index, value);
+      }
       return { graph: builder.build(), variables, randomConstants };
     },
   };

@@ -39,6 +39,10 @@ export const gatherRules: Rules = {
     const shape = [...x.shape.slice(0, -1), numberAttr(attrs, 'k')];
     return [spec(shape, x.dtype), spec(shape, 'int32')];
   },
+  BroadcastArgs: (inputs) => {
+    const length = Math.max(need(inputs, 's0').shape[0] ?? 0, need(inputs, 's1').shape[0] ?? 0);
+    return spec([length], 'int32');
+  },
   Fill: (_, attrs) => spec(numbersAttr(attrs, 'shape'), toDType(stringAttr(attrs, 'dtype', 'float32'))),
   LinSpace: (_, attrs) => spec([numberAttr(attrs, 'num')], 'float32'),
   Range: (_, attrs) => {

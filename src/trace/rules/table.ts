@@ -28,7 +28,6 @@ export const RULES: ReadonlyMap<string, Rules[string]> = new Map(
 
 /** Kernels whose output shape depends on the data. */
 export const DYNAMIC_SHAPE_KERNELS: ReadonlySet<string> = new Set([
-  'BroadcastArgs',
   'NonMaxSuppressionV3',
   'NonMaxSuppressionV4',
   'NonMaxSuppressionV5',
