@@ -30,13 +30,12 @@ export async function trainingLoop(session: Session, source: BatchSource, option
   });
   const history: History = { epoch: [], history: {} };
   const watch = watchTraining(source, epochs, options.verbose > 0, session.report);
-  const resume = session.progress;
-  const firstEpoch = Math.max(options.initialEpoch, resume.epoch);
+  const start = session.takeStart(options.initialEpoch);
   try {
     await list.emit('onTrainBegin');
-    for (let epoch = firstEpoch; epoch < epochs; epoch++) {
+    for (let epoch = start.epoch; epoch < epochs; epoch++) {
       await list.emit('onEpochBegin', epoch, {});
-      const firstBatch = epoch === resume.epoch ? resume.batch : 0;
+      const firstBatch = epoch === start.epoch ? start.batch : 0;
       const { logs, stopped } = await trainEpoch(session, source, epoch, firstBatch, list, options, watch.onStep);
       if (validate !== undefined) {
         for (const [key, value] of Object.entries(await validate())) logs[`val_${key}`] = value;

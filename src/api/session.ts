@@ -47,6 +47,8 @@ export class Session {
   progress: Progress;
   private running: Promise<Running> | undefined;
   private restoreFrom: string | undefined;
+  /** Where the next fit begins after a restore; any other fit begins at its own start. */
+  private resumeAt: { readonly epoch: number; readonly batch: number } | undefined;
 
   constructor(
     readonly model: UserModel,
@@ -103,7 +105,7 @@ export class Session {
     };
     try {
       if (this.restoreFrom === undefined) await pushWeights(cluster, plan, planned.variables);
-      else this.progress = await loadCheckpoint(cluster, plan, this.restoreFrom);
+      else this.resume(await loadCheckpoint(cluster, plan, this.restoreFrom));
     } catch (error) {
       await cluster.close();
       throw error;
@@ -242,7 +244,19 @@ export class Session {
     this.restoreFrom = path;
     if (this.running === undefined) return;
     const { cluster, planned } = await this.running;
-    this.progress = await loadCheckpoint(cluster, planned.plan, path);
+    this.resume(await loadCheckpoint(cluster, planned.plan, path));
+  }
+
+  private resume(progress: Progress): void {
+    this.progress = progress;
+    this.resumeAt = progress;
+  }
+
+  /** The epoch and batch a fit begins at: once where a checkpoint left off, else the start of `initialEpoch`. */
+  takeStart(initialEpoch: number): { readonly epoch: number; readonly batch: number } {
+    const start = this.resumeAt ?? { epoch: initialEpoch, batch: 0 };
+    this.resumeAt = undefined;
+    return start;
   }
 
   async close(): Promise<void> {

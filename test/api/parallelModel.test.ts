@@ -98,6 +98,16 @@ describe('a tf.layers model', () => {
     await parallel.close();
   });
 
+  it('a second fit trains again, as in tfjs', async () => {
+    const { x, y } = samples();
+    const parallel = await merak.wrap(classifier());
+    const first = await parallel.fit(x, y, { epochs: 1, verbose: 0 });
+    const second = await parallel.fit(x, y, { epochs: 1, verbose: 0 });
+    expect(second.epoch).toEqual([0]);
+    expect(second.history.loss![0]).toBeLessThan(first.history.loss![0]!);
+    await parallel.close();
+  });
+
   it('fitDataset takes a tf.data.Dataset', async () => {
     const { x, y } = samples();
     const dataset = tf.data.zip({ xs: tf.data.array(tf.unstack(x)), ys: tf.data.array(tf.unstack(y)) }).batch(16);

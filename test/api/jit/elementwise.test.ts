@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import fc from 'fast-check';
 import { beforeAll, describe, test } from 'vitest';
-import { broadcastPair, dtypes, shapes, tensors, valuesOf, withTensors } from './draw.js';
+import { broadcastPair, type DType, dtypes, shapes, tensors, valuesOf, withTensors } from './draw.js';
 import { expectParity, forAll } from './parity.js';
 
 beforeAll(() => tf.setBackend('cpu'));
@@ -46,7 +46,9 @@ describe('one tensor', () => {
 
 const pairs = (awkward: boolean) =>
   fc.tuple(broadcastPair(), dtypes, dtypes, fc.boolean()).chain(([[a, b], one, other, swap]) => {
-    const drawn = fc.tuple(valuesOf(a, one, { awkward }), valuesOf(b, other, { awkward }));
+    // tfjs's cast of int32 to float32 keeps the integers: large ones would not be rounded as float32 is.
+    const options = (dtype: DType) => ({ awkward: awkward && (dtype !== 'int32' || one === other) });
+    const drawn = fc.tuple(valuesOf(a, one, options(one)), valuesOf(b, other, options(other)));
     return drawn.map(([x, y]) => (swap ? ([y, x] as const) : ([x, y] as const)));
   });
 
