@@ -6,7 +6,7 @@
  *   npx merak plan   examples/gpt/train.ts --dp 2 --pp 4     # what would run where
  *   npx tsx examples/gpt/train.ts                            # one process, same script
  *
- * Arguments after the script: --seconds 90 --steps 400 --checkpoint runs/moby-dick
+ * Arguments after the script: --seconds 90 --steps 400 --checkpoint runs/moby-dick --context 128 --rate 1.5e-3
  */
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs';
@@ -20,13 +20,15 @@ const { values: args } = parseArgs({
     steps: { type: 'string', default: '400' },
     seconds: { type: 'string', default: '90' },
     batch: { type: 'string', default: '8' },
+    context: { type: 'string', default: '128' },
+    rate: { type: 'string', default: '1.5e-3' },
     checkpoint: { type: 'string', default: 'runs/moby-dick' },
   },
 });
 const numSteps = Number(args.steps);
 const batchSize = Number(args.batch);
-const contextLength = 128;
-const peakLearningRate = 1.5e-3;
+const contextLength = Number(args.context);
+const peakLearningRate = Number(args.rate);
 
 const text = loadMobyDick();
 const model = merak.models.gpt({

@@ -31,7 +31,7 @@ export function loadDigits(): Digits {
   }
   const images = (samples: typeof train) => {
     const data = new Float32Array(samples.length * SIZE * SIZE);
-    samples.forEach(([image], i) => data.set(image, i * SIZE * SIZE));
+    for (const [i, [image]] of samples.entries()) data.set(image, i * SIZE * SIZE);
     return tf.tensor4d(data, [samples.length, SIZE, SIZE, 1]);
   };
   const labels = (samples: typeof train) => {

@@ -1,6 +1,8 @@
 // JavaScript values to engine values and back.
 #include "addon/convert.h"
 
+#include <unistd.h>  // getpid
+
 namespace merak {
 namespace {
 
@@ -47,6 +49,7 @@ DType to_dtype(const std::string& name) {
   if (name == "float32") return DType::f32;
   if (name == "int32") return DType::i32;
   if (name == "bool") return DType::b8;
+  if (name == "bfloat16") return DType::bf16;
   throw Unsupported("dtype " + name);
 }
 
@@ -135,9 +138,39 @@ Napi::TypedArray new_array(Napi::Env env, DType dtype, size_t numel, Bytes& byte
   Napi::TypedArray array;
   if (dtype == DType::f32) array = Napi::Float32Array::New(env, numel);
   else if (dtype == DType::i32) array = Napi::Int32Array::New(env, numel);
+  else if (dtype == DType::bf16) array = Napi::Uint16Array::New(env, numel);
   else array = Napi::Uint8Array::New(env, numel);
   bytes = to_bytes(array);
   return array;
+}
+
+Napi::TypedArray to_array(Napi::Env env, DType dtype, const void* data, size_t bytes) {
+  Bytes target;
+  const Napi::TypedArray array = new_array(env, dtype, bytes / size_of(dtype), target);
+  if (bytes) std::memcpy(target.data, data, bytes);
+  return array;
+}
+
+std::vector<PeerHandle> to_peer_handles(const Napi::Value& value) {
+  if (!value.IsArray()) throw std::runtime_error("handles must be an array");
+  const auto list = value.As<Napi::Array>();
+  std::vector<PeerHandle> peers;
+  for (uint32_t i = 0; i < list.Length(); i++) {
+    const auto handle = list.Get(i).As<Napi::Object>();
+    peers.push_back({static_cast<int>(number_field(handle, "rank")), text_field(handle, "arena"),
+                     static_cast<int>(number_field(handle, "pid")), static_cast<int>(number_field(handle, "fd")),
+                     static_cast<size_t>(number_field(handle, "bytes"))});
+  }
+  return peers;
+}
+
+Napi::Object to_handle(Napi::Env env, const std::string& arena, int fd, size_t bytes) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("arena", arena);
+  object.Set("pid", static_cast<double>(getpid()));
+  object.Set("fd", fd);
+  object.Set("bytes", static_cast<double>(bytes));
+  return object;
 }
 
 Napi::Error to_error(Napi::Env env, const std::string& code, const std::string& message) {

@@ -32,6 +32,21 @@ Bytes to_bytes(const Napi::Value& value);
 // A fresh Float32Array, Int32Array or Uint8Array of `numel` elements; its memory is in `bytes`.
 Napi::TypedArray new_array(Napi::Env env, DType dtype, size_t numel, Bytes& bytes);
 
+// The same filled with `bytes` bytes of `data`.
+Napi::TypedArray to_array(Napi::Env env, DType dtype, const void* data, size_t bytes);
+
+// A peer's arena: where another process can map it.
+struct PeerHandle {
+  int rank;
+  std::string arena;
+  int pid, fd;
+  size_t bytes;
+};
+// [{rank, arena, pid, fd, bytes}]
+std::vector<PeerHandle> to_peer_handles(const Napi::Value& list);
+// {arena, pid, fd, bytes} of an arena of this process
+Napi::Object to_handle(Napi::Env env, const std::string& arena, int fd, size_t bytes);
+
 // A JavaScript Error whose `code` is a Merak error code.
 Napi::Error to_error(Napi::Env env, const std::string& code, const std::string& message);
 // Runs `body`, turning C++ exceptions into such errors.

@@ -1,34 +1,12 @@
 // The JavaScript class Engine: arguments in, jobs to the step thread, results out.
 #include "addon/engine_object.h"
 
-#include <unistd.h>  // getpid
-
 #include "addon/convert.h"  // JavaScript values
 #include "addon/plan.h"     // to_rank_plan
 #include "engine/error.h"   // EngineError
 
 namespace merak {
 namespace {
-
-struct Failure {
-  std::string code, message;
-};
-
-Napi::Object to_handle(Napi::Env env, const ArenaHandle& handle) {
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("arena", handle.arena);
-  object.Set("pid", static_cast<double>(getpid()));
-  object.Set("fd", handle.fd);
-  object.Set("bytes", static_cast<double>(handle.bytes));
-  return object;
-}
-
-Napi::Value copied(Napi::Env env, DType dtype, const void* data, size_t bytes) {
-  Bytes target;
-  const Napi::TypedArray array = new_array(env, dtype, bytes / size_of(dtype), target);
-  if (bytes) std::memcpy(target.data, data, bytes);
-  return array;
-}
 
 // What names a step's results, apart from the engine, which may be closed by the time they are read.
 struct ResultNames {
@@ -42,7 +20,7 @@ Napi::Value to_result(Napi::Env env, const StepResult& result, const ResultNames
   for (size_t i = 0; i < plan.metrics.size(); i++) metrics.Set(plan.metrics[i], result.metrics[i]);
   Napi::Object outputs = Napi::Object::New(env);
   for (size_t i = 0; i < plan.outputs.size(); i++)
-    outputs.Set(plan.outputs[i].name, copied(env, plan.outputs[i].type.dtype, result.outputs[i].data(), result.outputs[i].size()));
+    outputs.Set(plan.outputs[i].name, to_array(env, plan.outputs[i].type.dtype, result.outputs[i].data(), result.outputs[i].size()));
   object.Set("metrics", metrics);
   object.Set("outputs", outputs);
   object.Set("gradientNorm", result.gradient_norm);
@@ -78,6 +56,7 @@ void EngineObject::define(Napi::Env env, Napi::Object exports) {
                                      InstanceMethod<&EngineObject::run>("run"), InstanceMethod<&EngineObject::abort>("abort"),
                                      InstanceMethod<&EngineObject::measured_bytes>("measuredBytes"),
                                      InstanceMethod<&EngineObject::kernel_times>("kernelTimes"),
+                                     InstanceMethod<&EngineObject::take_collective_trace>("takeCollectiveTrace"),
                                      InstanceMethod<&EngineObject::close>("close")}));
 }
 
@@ -87,10 +66,11 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<En
     if (info[1].IsObject() && info[1].As<Napi::Object>().Get("threads").IsNumber())
       threads = std::max(1, static_cast<int>(number_field(info[1].As<Napi::Object>(), "threads")));
     engine_ = std::make_shared<Engine>(to_rank_plan(info[0].As<Napi::Object>()));
-    thread_ = std::make_unique<StepThread>(threads);
-    settle_ = Napi::ThreadSafeFunction::New(info.Env(), Napi::Function(), "merak.Engine", 0, 1);
-    settle_.Unref(info.Env());
-    void (*leave)(EngineObject*) = [](EngineObject* self) { self->shut_down("the process ends"); };
+    thread_ = std::make_unique<PromiseThread>(info.Env(), "merak.Engine", threads);
+    void (*leave)(EngineObject*) = [](EngineObject* self) {
+      self->hook_ = {};  // a hook that has run must not be removed
+      self->shut_down("the process ends");
+    };
     hook_ = info.Env().AddCleanupHook(leave, this);
   });
 }
@@ -104,7 +84,6 @@ void EngineObject::shut_down(const char* reason) {
   if (!thread_) return;
   engine_->abort(reason);
   thread_.reset();
-  settle_.Release();
   engine_.reset();
 }
 
@@ -115,51 +94,13 @@ Engine& EngineObject::engine() {
 
 Napi::Value EngineObject::submit(Napi::Env env, std::function<Finish()> work, const Napi::Value& keep) {
   engine();
-  const auto deferred = std::make_shared<Napi::Promise::Deferred>(env);
-  // `keep` and this object are held by references that the settling call lets go of, on the JavaScript thread.
-  auto* kept = new Napi::ObjectReference();
-  if (keep.IsObject()) *kept = Napi::Persistent(keep.As<Napi::Object>());
-  Ref();
-  if (num_pending_++ == 0) settle_.Ref(env);
-  thread_->post([this, deferred, kept, work = std::move(work)] {
-    Finish finish;
-    auto failure = std::make_shared<Failure>();
-    try {
-      finish = work();
-    } catch (const Unsupported& error) {
-      *failure = {"engine/unsupported", error.what()};
-    } catch (const EngineError& error) {
-      *failure = {error.code, error.what()};
-    } catch (const CommError& error) {
-      *failure = {error.code, error.what()};
-    } catch (const std::bad_alloc&) {
-      *failure = {"plan/out-of-memory", "the engine's working memory cannot be allocated"};
-    } catch (const std::exception& error) {
-      *failure = {"engine/kernel", error.what()};
-    }
-    settle_.BlockingCall([this, deferred, kept, finish = std::move(finish), failure](Napi::Env env, Napi::Function) {
-      Napi::HandleScope scope(env);
-      if (failure->code.empty()) {
-        try {
-          deferred->Resolve(finish(env));
-        } catch (const Napi::Error& error) {
-          deferred->Reject(error.Value());
-        }
-      } else {
-        deferred->Reject(to_error(env, failure->code, failure->message).Value());
-      }
-      delete kept;
-      if (--num_pending_ == 0 && thread_) settle_.Unref(env);
-      Unref();
-    });
-  });
-  return deferred->Promise();
+  return thread_->submit(env, std::move(work), {Value(), keep});
 }
 
 Napi::Value EngineObject::handles(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     Napi::Array list = Napi::Array::New(info.Env());
-    for (const ArenaHandle& handle : engine().open_handles()) list.Set(list.Length(), to_handle(info.Env(), handle));
+    for (const ArenaHandle& handle : engine().open_handles()) list.Set(list.Length(), to_handle(info.Env(), handle.arena, handle.fd, handle.bytes));
     return list;
   });
 }
@@ -169,29 +110,16 @@ Napi::Value EngineObject::load(const Napi::CallbackInfo& info) {
     auto executable = std::make_shared<Executable>(to_executable(info[0].As<Napi::Object>()));
     return submit(info.Env(), [this, executable]() -> Finish {
       const ArenaHandle handle = engine_->load(std::move(*executable));
-      return [handle](Napi::Env env) -> Napi::Value { return to_handle(env, handle); };
+      return [handle](Napi::Env env) -> Napi::Value { return to_handle(env, handle.arena, handle.fd, handle.bytes); };
     }, info.Env().Undefined());
   });
 }
 
 Napi::Value EngineObject::connect(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    struct Peer {
-      int rank;
-      std::string arena;
-      int pid, fd;
-      size_t bytes;
-    };
-    std::vector<Peer> peers;
-    const auto list = info[0].As<Napi::Array>();
-    for (uint32_t i = 0; i < list.Length(); i++) {
-      const auto handle = list.Get(i).As<Napi::Object>();
-      peers.push_back({static_cast<int>(number_field(handle, "rank")), text_field(handle, "arena"),
-                       static_cast<int>(number_field(handle, "pid")), static_cast<int>(number_field(handle, "fd")),
-                       static_cast<size_t>(number_field(handle, "bytes"))});
-    }
+    const std::vector<PeerHandle> peers = to_peer_handles(info[0]);
     return submit(info.Env(), [this, peers]() -> Finish {
-      for (const Peer& peer : peers) engine_->connect(peer.rank, peer.arena, peer.pid, peer.fd, peer.bytes);
+      for (const PeerHandle& peer : peers) engine_->connect(peer.rank, peer.arena, peer.pid, peer.fd, peer.bytes);
       return [](Napi::Env env) { return env.Undefined(); };
     }, info.Env().Undefined());
   });
@@ -221,7 +149,7 @@ Napi::Value EngineObject::read(const Napi::CallbackInfo& info) {
       const auto [data, size] = engine_->parameter(index, moment);
       const DType dtype = engine_->parameter_dtype(index, moment);
       auto bytes = std::make_shared<std::vector<std::byte>>(data, data + size);
-      return [bytes, dtype](Napi::Env env) { return copied(env, dtype, bytes->data(), bytes->size()); };
+      return [bytes, dtype](Napi::Env env) -> Napi::Value { return to_array(env, dtype, bytes->data(), bytes->size()); };
     }, info.Env().Undefined());
   });
 }
@@ -273,6 +201,26 @@ Napi::Value EngineObject::kernel_times(const Napi::CallbackInfo& info) {
           object.Set(kernel, entry);
         }
         return object;
+      };
+    }, info.Env().Undefined());
+  });
+}
+
+Napi::Value EngineObject::take_collective_trace(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    return submit(info.Env(), [this]() -> Finish {
+      return [trace = engine_->take_collective_trace()](Napi::Env env) -> Napi::Value {
+        Napi::Array list = Napi::Array::New(env, trace.size());
+        for (size_t i = 0; i < trace.size(); i++) {
+          Napi::Object entry = Napi::Object::New(env);
+          entry.Set("started", trace[i].started);
+          entry.Set("begun", trace[i].begun);
+          entry.Set("ended", trace[i].ended);
+          entry.Set("awaited", trace[i].awaited);
+          entry.Set("released", trace[i].released);
+          list.Set(static_cast<uint32_t>(i), entry);
+        }
+        return list;
       };
     }, info.Env().Undefined());
   });

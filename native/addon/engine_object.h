@@ -5,8 +5,8 @@
 #include <functional>  // results made on the JavaScript thread
 #include <memory>      // the engine
 
-#include "engine/engine.h"       // Engine
-#include "engine/step_thread.h"  // StepThread
+#include "addon/promise_thread.h"  // PromiseThread
+#include "engine/engine.h"         // Engine
 
 namespace merak {
 
@@ -18,7 +18,7 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   ~EngineObject() override;
 
  private:
-  using Finish = std::function<Napi::Value(Napi::Env)>;  // makes the promise's value, on the JavaScript thread
+  using Finish = PromiseThread::Finish;
   // Runs `work` on the step thread; its result, or error, settles the promise. `keep` stays alive until then.
   Napi::Value submit(Napi::Env env, std::function<Finish()> work, const Napi::Value& keep);
 
@@ -32,18 +32,18 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   Napi::Value abort(const Napi::CallbackInfo& info);     // (reason)
   Napi::Value measured_bytes(const Napi::CallbackInfo& info);
   Napi::Value kernel_times(const Napi::CallbackInfo& info);  // () -> Promise<{kernel: {seconds, numRuns}}>
+  // () -> Promise<[{started, begun, ended, awaited, released}]>: collectives that ran beside computation, in seconds.
+  Napi::Value take_collective_trace(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);     // frees everything; the object is dead
 
   Engine& engine();
-  // Ends a step in flight at its next node or wait, joins the thread, lets the settling function go. Twice does no harm.
+  // Ends a step in flight at its next node or wait, joins the thread. Twice does no harm.
   void shut_down(const char* reason);
 
   std::shared_ptr<Engine> engine_;
-  std::unique_ptr<StepThread> thread_;
-  Napi::ThreadSafeFunction settle_;
-  // Runs before Node takes the settling function down with the environment, which comes before this object's destructor.
+  std::unique_ptr<PromiseThread> thread_;
+  // Runs before Node takes the thread's settling function down with the environment, which comes before this object's destructor.
   Napi::Env::CleanupHook<void (*)(EngineObject*), EngineObject> hook_;
-  int num_pending_ = 0;
 };
 
 }  // namespace merak

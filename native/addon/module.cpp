@@ -2,11 +2,15 @@
 #include <napi.h>  // Node-API
 
 #include "addon/engine_object.h"  // Engine
+#include "addon/host_communicator.h"  // HostCommunicator
+#include "addon/limits.h"  // matmulSeconds, copySeconds
 #include "addon/single.h"  // kernelNames, supports, runKernel, info
 
 static Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   merak::export_single(env, exports);
+  merak::export_limits(env, exports);
   merak::EngineObject::define(env, exports);
+  merak::HostCommunicator::define(env, exports);
   return exports;
 }
 

@@ -26,7 +26,7 @@ std::string to_text(const Napi::Value& value) { return value.ToString().Utf8Valu
 Space to_space(const std::string& name) {
   static const std::array<const char*, kNumSpaces> names = {"parameters", "gradients", "optimizer", "constants",
                                                             "metrics", "batch", "received", "sent", "saved",
-                                                            "receivedGradients", "sentGradients", "scratch"};
+                                                            "receivedGradients", "sentGradients", "scratch", "pending", "recomputed"};
   for (int i = 0; i < kNumSpaces; i++)
     if (name == names[i]) return static_cast<Space>(i);
   throw EngineError("plan/invalid", "no space is called " + name);
@@ -47,7 +47,7 @@ Program to_program(const Napi::Value& value) {
   const auto object = value.As<Napi::Object>();
   Program program;
   const std::string kind = text_field(object, "kind");
-  program.kind = kind == "forward" ? ProgramKind::forward : kind == "recompute" ? ProgramKind::recompute : ProgramKind::backward;
+  program.kind = kind == "forward" ? ProgramKind::forward : kind == "recompute" ? ProgramKind::recompute : kind == "weights" ? ProgramKind::weights : ProgramKind::backward;
   program.values = list<ProgramValue>(object, "values", [](const Napi::Value& item) {
     const auto entry = item.As<Napi::Object>();
     return ProgramValue{to_tensor_type(entry), to_space(text_field(entry, "space")), integer(entry, "offset")};
@@ -71,7 +71,7 @@ Program to_program(const Napi::Value& value) {
 }
 
 Op to_op(const std::string& kind) {
-  static const std::array<const char*, 10> names = {"load", "forward", "recompute", "backward", "send",
+  static const std::array<const char*, 11> names = {"load", "forward", "recompute", "backward", "weights", "send",
                                                     "receive", "zero", "reduce", "reduceState", "update"};
   for (size_t i = 0; i < names.size(); i++)
     if (kind == names[i]) return static_cast<Op>(i);
@@ -93,7 +93,7 @@ Instruction to_instruction(const Napi::Value& value) {
   instruction.slots.fill(-1);
   if (object.Get("slots").IsObject()) {
     const Napi::Object slots = object_field(object, "slots");
-    for (const char* name : {"batch", "received", "sent", "saved", "receivedGradients", "sentGradients"})
+    for (const char* name : {"batch", "received", "sent", "saved", "receivedGradients", "sentGradients", "pending", "recomputed"})
       instruction.slots[static_cast<int>(to_space(name))] = integer(slots, name);
   }
   return instruction;
@@ -107,7 +107,7 @@ InputPlan to_field(const Napi::Value& value) {
 Bucket to_bucket(const Napi::Value& value) {
   const auto object = value.As<Napi::Object>();
   return {static_cast<int>(integer(object, "group")), integer(object, "offset"), integer(object, "length"),
-          static_cast<float>(number_field(object, "scale"))};
+          static_cast<float>(number_field(object, "scale")), object.Has("pieceLength") ? integer(object, "pieceLength") : 0};
 }
 
 OptimizerPlan to_optimizer(const Napi::Object& object) {
@@ -148,6 +148,14 @@ RankParameter to_parameter(const Napi::Value& value) {
   parameter.gradient_offset = integer(object, "gradientOffset");
   parameter.moment_offsets =
       list<int64_t>(object, "momentOffsets", [](const Napi::Value& item) { return item.ToNumber().Int64Value(); });
+  parameter.owned_end = parameter.type.numel();
+  if (object.Get("owned").IsObject()) {
+    const Napi::Object owned = object_field(object, "owned");
+    parameter.owned_begin = integer(owned, "begin");
+    parameter.owned_end = integer(owned, "end");
+    if (parameter.owned_begin < 0 || parameter.owned_end < parameter.owned_begin || parameter.owned_end > parameter.type.numel())
+      throw EngineError("plan/invalid", "parameter " + parameter.name + " owns elements that it does not have");
+  }
   parameter.counts_in_norm = flag_field(object, "countsInNorm");
   parameter.decays = flag_field(object, "decays");
   return parameter;

@@ -20,7 +20,8 @@ MERAK_CLONES void add(float* __restrict acc, const float* __restrict x, size_t n
   for (size_t i = 0; i < n; ++i) acc[i] += x[i];
 }
 MERAK_CLONES void take_max(float* __restrict acc, const float* __restrict x, size_t n) {
-  for (size_t i = 0; i < n; ++i) acc[i] = acc[i] > x[i] ? acc[i] : x[i];
+  // A NaN on either side stays, as in tfjs.
+  for (size_t i = 0; i < n; ++i) acc[i] = acc[i] > x[i] || acc[i] != acc[i] ? acc[i] : x[i];
 }
 MERAK_CLONES void multiply(float* acc, size_t n, float scale) {
   for (size_t i = 0; i < n; ++i) acc[i] *= scale;

@@ -1,24 +1,25 @@
 #include "comm/shm.h"
 
 #include <linux/futex.h>  // FUTEX_WAIT, FUTEX_WAKE
+#include <poll.h>         // poll of a pidfd
 #include <signal.h>       // kill(pid, 0)
 #include <sys/syscall.h>  // SYS_futex
 #include <time.h>         // timespec
-#include <unistd.h>       // syscall, sysconf
+#include <unistd.h>       // syscall, sysconf, close
 
 #include <algorithm>  // min
 #include <cerrno>     // ESRCH
+#include <cstdio>     // snprintf
 #include <cstring>    // memcpy
-#include <utility>    // exchange
 
 #include "comm/control.h"  // ControlBlock
-#include "comm/reduce.h"   // reduce_segment
+#include "comm/reduce.h"   // reduce_into, reduce_to_all
 
 namespace merak {
 
 namespace {
 
-enum Kind : uint32_t { kAllReduceSum = 1, kAllReduceMax, kAllGather, kBroadcast, kBarrier };
+enum Kind : uint32_t { kAllReduceSum = 1, kAllReduceMax, kAllGather, kBroadcast, kBarrier, kReduceScatter };
 
 using Clock = std::chrono::steady_clock;
 
@@ -49,6 +50,23 @@ void relax() {
 #endif
 }
 
+const char* name_of(uint32_t kind) {
+  switch (kind) {
+    case kAllReduceSum: return "all-reduce sum";
+    case kAllReduceMax: return "all-reduce max";
+    case kAllGather: return "all-gather";
+    case kBroadcast: return "broadcast";
+    case kReduceScatter: return "reduce-scatter";
+    default: return "barrier";
+  }
+}
+
+std::string in_seconds(double seconds) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g s", seconds);
+  return text;
+}
+
 std::string describe(const GroupSpec& spec) {
   std::string text = "group " + spec.axis + " [";
   for (size_t i = 0; i < spec.ranks.size(); ++i) {
@@ -75,7 +93,10 @@ ShmCommunicator::ShmCommunicator(int rank, int world_size, const std::vector<Gro
   spin_ = world_size <= sysconf(_SC_NPROCESSORS_ONLN) ? 4000 : 50;
 }
 
-ShmCommunicator::~ShmCommunicator() = default;
+ShmCommunicator::~ShmCommunicator() {
+  for (const Peer& peer : peers_)
+    if (peer.process >= 0) close(peer.process);
+}
 
 void ShmCommunicator::add_arena(const std::string& name, std::shared_ptr<Arena> arena) {
   remove_arena(name);
@@ -90,8 +111,12 @@ void ShmCommunicator::add_peer_arena(int rank, const std::string& name, int pid,
   if (rank < 0 || rank >= world_size_) throw std::runtime_error("no rank " + std::to_string(rank));
   if (rank == rank_) return;
   Peer& peer = peers_[rank];
-  peer.pid = pid;
   auto arena = Arena::open_peer(pid, fd, bytes);
+  if (peer.pid != pid) {
+    if (peer.process >= 0) close(peer.process);
+    peer.pid = pid;
+    peer.process = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));  // -1 before Linux 5.3: see has_ended
+  }
   if (name == "control") {
     peer.control = std::move(arena);
     return;
@@ -110,67 +135,86 @@ ShmCommunicator::Group& ShmCommunicator::group(int id) {
 
 ControlBlock* ShmCommunicator::control_of(int rank) {
   const auto& arena = rank == rank_ ? control_ : peers_[rank].control;
-  if (!arena) throw std::runtime_error("rank " + std::to_string(rank) + " is not connected");
+  if (!arena) throw CommError("comm/peer-lost", rank, "rank " + std::to_string(rank) + " was never connected");
   return reinterpret_cast<ControlBlock*>(arena->data());
 }
 
-ShmCommunicator::Address ShmCommunicator::address_of(const void* data) {
-  for (const auto& [hash, arena] : arenas_)
-    if (arena->contains(data)) return {hash, static_cast<uint64_t>(static_cast<const std::byte*>(data) - arena->data())};
+Channel& ShmCommunicator::channel(int from, int to, int tag) {
+  int peer = from == rank_ ? to : from;
+  if (peer < 0 || peer >= world_size_ || peer == rank_) throw std::runtime_error("no peer of rank " + std::to_string(peer));
+  if (tag < 0 || tag >= kNumTags) throw std::runtime_error("no message tag " + std::to_string(tag));
+  return control_of(from)->channels[to][tag];
+}
+
+ShmCommunicator::Address ShmCommunicator::address_of(const void* data, uint64_t bytes) {
+  for (const auto& [hash, arena] : arenas_) {
+    if (!arena->contains(data)) continue;
+    auto offset = static_cast<uint64_t>(static_cast<const std::byte*>(data) - arena->data());
+    if (bytes > arena->bytes() - offset) break;
+    return {hash, offset};
+  }
   throw std::runtime_error("a collective was given memory outside every arena");
 }
 
-std::byte* ShmCommunicator::resolve(int rank, Address address) {
-  if (rank == rank_) {
-    for (const auto& [hash, arena] : arenas_)
-      if (hash == address.arena) return arena->data() + address.offset;
-  } else {
-    for (const PeerArena& entry : peers_[rank].arenas)
-      if (entry.name_hash == address.arena) return entry.arena->data() + address.offset;
+std::byte* ShmCommunicator::resolve(int rank, Address address, uint64_t bytes) {
+  for (const PeerArena& entry : peers_[rank].arenas) {
+    if (entry.name_hash != address.arena) continue;
+    if (address.offset > entry.arena->bytes() || bytes > entry.arena->bytes() - address.offset) break;
+    return entry.arena->data() + address.offset;
   }
-  throw std::runtime_error("rank " + std::to_string(rank) + " published memory of an arena that was never connected");
+  throw CommError("comm/peer-lost", rank, "rank " + std::to_string(rank) + " published memory of an arena that was never connected");
+}
+
+bool ShmCommunicator::has_ended(int rank) const {
+  const Peer& peer = peers_[rank];
+  if (rank == rank_ || peer.pid <= 0) return false;
+  pollfd state{peer.process, POLLIN, 0};
+  if (peer.process >= 0) return poll(&state, 1, 0) == 1 && (state.revents & POLLIN);
+  return kill(peer.pid, 0) != 0 && errno == ESRCH;
 }
 
 void ShmCommunicator::wait(std::atomic<uint32_t>& word, std::atomic<uint32_t>& waiters, uint32_t target, int peer,
-                           const char* operation) {
+                           const Purpose& purpose) {
   if (reached(word.load(std::memory_order_acquire), target)) return;
   auto begin = Clock::now();
-  for (int i = 0; i < spin_; ++i) {
+  auto elapsed = [&] { return std::chrono::duration<double>(Clock::now() - begin).count(); };
+  for (int i = 0, spins = std::min(spin_, spin_limit); i < spins; ++i) {
     relax();
     if (reached(word.load(std::memory_order_acquire), target)) {
-      wait_seconds_ += std::chrono::duration<double>(Clock::now() - begin).count();
+      wait_seconds_.fetch_add(elapsed());
       return;
     }
   }
-  auto elapsed = [&] { return std::chrono::duration<double>(Clock::now() - begin).count(); };
   waiters.fetch_add(1, std::memory_order_seq_cst);
   struct Leave {
     std::atomic<uint32_t>& waiters;
     ~Leave() { waiters.fetch_sub(1, std::memory_order_seq_cst); }
   } leave{waiters};
+  auto who = [&] { return waiting_for(purpose, target, peer); };
   for (;;) {
+    // Looked at before the word: what the peer published before it ended still counts.
+    bool ended = has_ended(peer);
     uint32_t seen = word.load(std::memory_order_seq_cst);
     if (reached(seen, target)) break;
-    auto who = [&] { return waiting_for(operation, target, peer); };
     if (aborted_.load()) {
       std::lock_guard lock(abort_mutex_);
       throw CommError("comm/aborted", peer, who() + ": aborted: " + abort_reason_);
     }
-    if (elapsed() > timeout_seconds_)
-      throw CommError("comm/timeout", peer, who() + ": no answer within " + std::to_string(static_cast<int>(timeout_seconds_)) + " s");
-    // A signal to the sleeper is not needed for aborts: it looks up at least every tenth of a second.
-    futex_sleep(word, seen, std::min(0.1, timeout_seconds_));
-    if (!reached(word.load(std::memory_order_acquire), target) && peer != rank_ && peers_[peer].pid > 0 &&
-        kill(peers_[peer].pid, 0) != 0 && errno == ESRCH)
+    if (ended)
       throw CommError("comm/peer-lost", peer, who() + ": its process " + std::to_string(peers_[peer].pid) + " has ended");
+    double limit = timeout_seconds_;
+    double left = limit - elapsed();
+    if (left <= 0) throw CommError("comm/timeout", peer, who() + ": no answer within " + in_seconds(limit));
+    // A signal to the sleeper is not needed for aborts: it looks up at least every tenth of a second.
+    futex_sleep(word, seen, std::min(0.1, left));
   }
-  wait_seconds_ += elapsed();
+  wait_seconds_.fetch_add(elapsed());
 }
 
-std::string ShmCommunicator::waiting_for(const char* operation, uint32_t target, int peer) const {
-  std::string where = waiting_group_ ? "of " + describe(waiting_group_->spec) : "with tag " + std::to_string(waiting_tag_);
-  return "rank " + std::to_string(rank_) + " waits for rank " + std::to_string(peer) + " in " + operation + " " + where + ", sequence number " +
-         std::to_string(target);
+std::string ShmCommunicator::waiting_for(const Purpose& purpose, uint32_t target, int peer) const {
+  std::string where = purpose.group ? "of " + describe(purpose.group->spec) : "with tag " + std::to_string(purpose.tag);
+  return "rank " + std::to_string(rank_) + " waits for rank " + std::to_string(peer) + " in " + purpose.operation + " " + where +
+         ", sequence number " + std::to_string(target);
 }
 
 void ShmCommunicator::arrive(Group& g, uint32_t kind, Address address, uint64_t bytes) {
@@ -182,13 +226,13 @@ void ShmCommunicator::arrive(Group& g, uint32_t kind, Address address, uint64_t 
 const Offer& ShmCommunicator::await_arrival(Group& g, size_t index, uint32_t kind, uint64_t bytes, const char* operation) {
   int peer = g.spec.ranks[index];
   GroupSlot& slot = control_of(peer)->groups[g.spec.id];
-  wait(slot.arrived, slot.arrive_waiters, g.sequence, peer, operation);
+  wait(slot.arrived, slot.arrive_waiters, g.sequence, peer, {operation, &g});
   const Offer& offer = slot.offers[g.sequence & 1];
   if (offer.kind != kind || offer.bytes != bytes)
-    throw CommError("comm/aborted", peer,
-                    "rank " + std::to_string(peer) + " joined " + describe(g.spec) + " #" + std::to_string(g.sequence) + " with kind " +
-                        std::to_string(offer.kind) + ", " + std::to_string(offer.bytes) + " bytes where rank " + std::to_string(rank_) +
-                        " has kind " + std::to_string(kind) + ", " + std::to_string(bytes) + " bytes");
+    throw CommError("comm/mismatch", peer,
+                    "ranks disagree about sequence number " + std::to_string(g.sequence) + " of " + describe(g.spec) + ": rank " +
+                        std::to_string(peer) + " has " + name_of(offer.kind) + " of " + std::to_string(offer.bytes) + " bytes, rank " +
+                        std::to_string(rank_) + " has " + name_of(kind) + " of " + std::to_string(bytes) + " bytes");
   return offer;
 }
 
@@ -199,7 +243,7 @@ void ShmCommunicator::finish(Group& g, const char* operation) {
   for (size_t i = 0; i < g.spec.ranks.size(); ++i) {
     if (i == g.index) continue;
     GroupSlot& slot = control_of(g.spec.ranks[i])->groups[g.spec.id];
-    wait(slot.done, slot.done_waiters, g.sequence, g.spec.ranks[i], operation);
+    wait(slot.done, slot.done_waiters, g.sequence, g.spec.ranks[i], {operation, &g});
   }
 }
 
@@ -207,9 +251,10 @@ void ShmCommunicator::finish(Group& g, const char* operation) {
 bool ShmCommunicator::exchange_small(Group& g, uint32_t kind, const void* data, size_t bytes, const char* operation) {
   if (bytes > kInlineBytes) return false;
   GroupSlot& own = control_of(rank_)->groups[g.spec.id];
-  std::memcpy(own.inline_data[g.sequence & 1], data, bytes);
-  // `done` keeps step, so that a later large call in this group starts from the same count.
-  own.done.store(g.sequence, std::memory_order_relaxed);
+  if (bytes) std::memcpy(own.inline_data[g.sequence & 1], data, bytes);
+  // `done` keeps step, so that a later large call in this group starts from the same count. Release: a peer still in the
+  // last large call may see this value in place of that call's own.
+  own.done.store(g.sequence, std::memory_order_release);
   arrive(g, kind, {}, bytes);
   for (size_t i = 0; i < g.spec.ranks.size(); ++i)
     if (i != g.index) await_arrival(g, i, kind, bytes, operation);
@@ -219,12 +264,11 @@ bool ShmCommunicator::exchange_small(Group& g, uint32_t kind, const void* data, 
 void ShmCommunicator::all_reduce(int id, float* data, size_t count, ReduceOp op, float scale) {
   Group& g = group(id);
   size_t n = g.spec.ranks.size();
-  if (n == 1 || count == 0) {
+  if (n == 1) {
     if (op == ReduceOp::sum && scale != 1.0f) scale_in_place(data, count, scale);
     return;
   }
   ++g.sequence;
-  waiting_group_ = &g;
   uint32_t kind = op == ReduceOp::sum ? kAllReduceSum : kAllReduceMax;
   uint64_t bytes = count * sizeof(float);
   std::vector<float*> buffers(n);
@@ -234,14 +278,14 @@ void ShmCommunicator::all_reduce(int id, float* data, size_t count, ReduceOp op,
     reduce_into(data, buffers.data(), n, count, op == ReduceOp::sum, scale);
     return;
   }
-  arrive(g, kind, address_of(data), bytes);
+  arrive(g, kind, address_of(data, bytes), bytes);
   for (size_t i = 0; i < n; ++i) {
     if (i == g.index) {
       buffers[i] = data;
       continue;
     }
     const Offer& offer = await_arrival(g, i, kind, bytes, "all-reduce");
-    buffers[i] = reinterpret_cast<float*>(resolve(g.spec.ranks[i], {offer.arena, offer.offset}));
+    buffers[i] = reinterpret_cast<float*>(resolve(g.spec.ranks[i], {offer.arena, offer.offset}, bytes));
   }
   // Rank i reduces the i-th segment of everybody's buffer and writes it back to everybody: nobody else touches it.
   constexpr size_t kAlign = 16;
@@ -254,44 +298,79 @@ void ShmCommunicator::all_reduce(int id, float* data, size_t count, ReduceOp op,
 }
 
 void ShmCommunicator::all_gather(int id, const void* input, void* output, size_t bytes) {
+  all_gather_into(id, input, output, 1, bytes);
+}
+
+void ShmCommunicator::all_gather_into(int id, const void* input, void* output, size_t outer, size_t chunk) {
   Group& g = group(id);
-  size_t n = g.spec.ranks.size();
-  auto* out = static_cast<std::byte*>(output);
-  if (n == 1) {
-    std::memcpy(out, input, bytes);
-    return;
-  }
+  size_t n = g.spec.ranks.size(), bytes = outer * chunk;
+  // Rank i's chunks into their places. Its own piece may lie there already.
+  auto place = [&](size_t i, const void* from) {
+    auto* out = static_cast<std::byte*>(output) + i * chunk;
+    const auto* in = static_cast<const std::byte*>(from);
+    for (size_t o = 0; o < outer; ++o)
+      if (out + o * n * chunk != in + o * chunk) std::memcpy(out + o * n * chunk, in + o * chunk, chunk);
+  };
+  if (n == 1) return place(0, input);
   ++g.sequence;
-  waiting_group_ = &g;
   if (exchange_small(g, kAllGather, input, bytes, "all-gather")) {
-    for (size_t i = 0; i < n; ++i)
-      std::memcpy(out + i * bytes, control_of(g.spec.ranks[i])->groups[id].inline_data[g.sequence & 1], bytes);
+    for (size_t i = 0; i < n; ++i) place(i, control_of(g.spec.ranks[i])->groups[id].inline_data[g.sequence & 1]);
     return;
   }
-  arrive(g, kAllGather, address_of(input), bytes);
+  arrive(g, kAllGather, address_of(input, bytes), bytes);
   for (size_t k = 0; k < n; ++k) {
     size_t i = (g.index + k) % n;
     if (i == g.index) {
-      std::memcpy(out + i * bytes, input, bytes);
+      place(i, input);
       continue;
     }
     const Offer& offer = await_arrival(g, i, kAllGather, bytes, "all-gather");
-    std::memcpy(out + i * bytes, resolve(g.spec.ranks[i], {offer.arena, offer.offset}), bytes);
+    place(i, resolve(g.spec.ranks[i], {offer.arena, offer.offset}, bytes));
   }
   finish(g, "all-gather");
+}
+
+void ShmCommunicator::reduce_scatter(int id, const float* input, float* output, size_t outer, size_t chunk, float scale) {
+  Group& g = group(id);
+  size_t n = g.spec.ranks.size(), count = outer * n * chunk, bytes = count * sizeof(float);
+  std::vector<float*> buffers(n), pieces(n);
+  auto reduce = [&] {
+    for (size_t o = 0; o < outer; ++o) {
+      for (size_t i = 0; i < n; ++i) pieces[i] = buffers[i] + (o * n + g.index) * chunk;
+      reduce_into(output + o * chunk, pieces.data(), n, chunk, true, scale);
+    }
+  };
+  buffers[g.index] = const_cast<float*>(input);
+  if (n == 1) return reduce();
+  ++g.sequence;
+  if (exchange_small(g, kReduceScatter, input, bytes, "reduce-scatter")) {
+    for (size_t i = 0; i < n; ++i)
+      buffers[i] = reinterpret_cast<float*>(control_of(g.spec.ranks[i])->groups[id].inline_data[g.sequence & 1]);
+    return reduce();
+  }
+  arrive(g, kReduceScatter, address_of(input, bytes), bytes);
+  for (size_t i = 0; i < n; ++i) {
+    if (i == g.index) continue;
+    const Offer& offer = await_arrival(g, i, kReduceScatter, bytes, "reduce-scatter");
+    buffers[i] = reinterpret_cast<float*>(resolve(g.spec.ranks[i], {offer.arena, offer.offset}, bytes));
+  }
+  reduce();
+  finish(g, "reduce-scatter");
 }
 
 void ShmCommunicator::broadcast(int id, void* data, size_t bytes, int root_index) {
   Group& g = group(id);
   if (g.spec.ranks.size() == 1) return;
   ++g.sequence;
-  waiting_group_ = &g;
   size_t root = static_cast<size_t>(root_index);
   // Every rank arrives, so that the sequence numbers of the group stay in step.
-  arrive(g, kBroadcast, g.index == root ? address_of(data) : Address{}, bytes);
+  arrive(g, kBroadcast, g.index == root ? address_of(data, bytes) : Address{}, bytes);
   if (g.index != root) {
     const Offer& offer = await_arrival(g, root, kBroadcast, bytes, "broadcast");
-    std::memcpy(data, resolve(g.spec.ranks[root], {offer.arena, offer.offset}), bytes);
+    std::memcpy(data, resolve(g.spec.ranks[root], {offer.arena, offer.offset}, bytes), bytes);
+  } else {
+    for (size_t i = 0; i < g.spec.ranks.size(); ++i)
+      if (i != root) await_arrival(g, i, kBroadcast, bytes, "broadcast");
   }
   finish(g, "broadcast");
 }
@@ -300,42 +379,45 @@ void ShmCommunicator::barrier(int id) {
   Group& g = group(id);
   if (g.spec.ranks.size() == 1) return;
   ++g.sequence;
-  waiting_group_ = &g;
   uint32_t nothing = 0;
   exchange_small(g, kBarrier, &nothing, sizeof nothing, "barrier");
 }
 
 uint64_t ShmCommunicator::send(int peer, int tag, const void* data, size_t bytes) {
-  Channel& channel = control_of(rank_)->channels[peer][tag];
+  Channel& channel = this->channel(rank_, peer, tag);
   uint32_t ticket = channel.posted.load(std::memory_order_relaxed) + 1;
-  waiting_group_ = nullptr;
-  waiting_tag_ = tag;
-  wait(channel.taken, channel.taken_waiters, ticket - kChannelDepth, peer, "send");
-  Address address = address_of(data);
+  wait(channel.taken, channel.taken_waiters, ticket - kChannelDepth, peer, {"send", nullptr, tag});
+  Address address = address_of(data, bytes);
   channel.ring[ticket % kChannelDepth] = Message{address.arena, 0, address.offset, bytes};
   publish(channel.posted, channel.posted_waiters, ticket);
   return ticket;
 }
 
 void ShmCommunicator::wait_sent(int peer, int tag, uint64_t ticket) {
-  Channel& channel = control_of(rank_)->channels[peer][tag];
-  waiting_group_ = nullptr;
-  waiting_tag_ = tag;
-  wait(channel.taken, channel.taken_waiters, static_cast<uint32_t>(ticket), peer, "send");
+  Channel& channel = this->channel(rank_, peer, tag);
+  wait(channel.taken, channel.taken_waiters, static_cast<uint32_t>(ticket), peer, {"send", nullptr, tag});
+}
+
+uint32_t ShmCommunicator::taken(int peer, int tag) { return channel(rank_, peer, tag).taken.load(std::memory_order_acquire); }
+
+size_t ShmCommunicator::next_message_bytes(int peer, int tag) {
+  Channel& channel = this->channel(peer, rank_, tag);
+  uint32_t ticket = channel.taken.load(std::memory_order_relaxed) + 1;
+  wait(channel.posted, channel.posted_waiters, ticket, peer, {"receive", nullptr, tag});
+  return channel.ring[ticket % kChannelDepth].bytes;
 }
 
 void ShmCommunicator::receive(int peer, int tag, void* data, size_t bytes) {
-  Channel& channel = control_of(peer)->channels[rank_][tag];
+  Channel& channel = this->channel(peer, rank_, tag);
   uint32_t ticket = channel.taken.load(std::memory_order_relaxed) + 1;
-  waiting_group_ = nullptr;
-  waiting_tag_ = tag;
-  wait(channel.posted, channel.posted_waiters, ticket, peer, "receive");
+  wait(channel.posted, channel.posted_waiters, ticket, peer, {"receive", nullptr, tag});
   const Message& message = channel.ring[ticket % kChannelDepth];
   if (message.bytes != bytes)
-    throw CommError("comm/aborted", peer,
-                    "rank " + std::to_string(peer) + " sent " + std::to_string(message.bytes) + " bytes where rank " +
-                        std::to_string(rank_) + " expects " + std::to_string(bytes) + " (tag " + std::to_string(tag) + " #" + std::to_string(ticket) + ")");
-  std::memcpy(data, resolve(peer, {message.arena, message.offset}), bytes);
+    throw CommError("comm/mismatch", peer,
+                    "rank " + std::to_string(peer) + " sent " + std::to_string(message.bytes) + " bytes where rank " + std::to_string(rank_) +
+                        " expects " + std::to_string(bytes) + " (tag " + std::to_string(tag) + ", sequence number " +
+                        std::to_string(ticket) + ")");
+  if (bytes) std::memcpy(data, resolve(peer, {message.arena, message.offset}, bytes), bytes);
   publish(channel.taken, channel.taken_waiters, ticket);
 }
 
@@ -347,6 +429,6 @@ void ShmCommunicator::abort(const std::string& reason) {
   aborted_.store(true);
 }
 
-double ShmCommunicator::take_wait_seconds() { return std::exchange(wait_seconds_, 0.0); }
+double ShmCommunicator::take_wait_seconds() { return wait_seconds_.exchange(0); }
 
 }  // namespace merak

@@ -11,7 +11,7 @@ namespace {
 
 const std::set<std::string> kViews = {"Reshape", "Identity", "ExpandDims", "MerakFanOut"};
 // Kernels that take `accumulate`: their output may be added to where it lies.
-const std::set<std::string> kAccumulating = {"BatchMatMul", "_FusedMatMul", "MerakEmbeddingGrad"};
+const std::set<std::string> kAccumulating = {"BatchMatMul", "_FusedMatMul", "MerakEmbeddingGrad", "MerakColumnSum"};
 
 bool is_view(const ProgramNode& node) { return kViews.contains(node.kernel); }
 
@@ -104,6 +104,33 @@ class Rewriter {
   std::vector<int> producer_, num_uses_;
 };
 
+// The node as it is when nothing was added before; empty kernel name when there is no such form.
+NodeSpec starting(NodeSpec spec) {
+  if (spec.kernel == "MerakAccumulate") {
+    spec.kernel = "MerakAssign";
+    if (spec.inputs[0].dtype != spec.outputs[0].dtype) spec.kernel.clear();
+  } else if (spec.attrs.flag("accumulate", false)) {
+    spec.attrs.values["accumulate"] = false;
+  } else {
+    spec.kernel.clear();
+  }
+  return spec;
+}
+
+bool meet(const GradientRange& a, const GradientRange& b) { return a.begin < b.end && b.begin < a.end; }
+
+GradientRange range_of(const CompiledNode& node, const Program& program) {
+  const int64_t begin = node.outputs[0].offset;
+  return {begin, begin + static_cast<int64_t>(program.values[static_cast<size_t>(node.output_values[0])].type.bytes())};
+}
+
+bool writes_parameters(const Program& program) {
+  for (const ProgramNode& node : program.nodes)
+    for (const int output : node.outputs)
+      if (program.values[static_cast<size_t>(output)].space == Space::parameters) return true;
+  return false;
+}
+
 Place place_of(const ProgramValue& value) { return {value.space, value.offset}; }
 
 void check_bounds(const ProgramValue& value, const Spaces& spaces, const ProgramNode& node) {
@@ -115,11 +142,12 @@ void check_bounds(const ProgramValue& value, const Spaces& spaces, const Program
 
 }  // namespace
 
-CompiledProgram compile_program(const Program& program, const Spaces& spaces) {
+CompiledProgram compile_program(const Program& program, const Spaces& spaces, bool repeats) {
   Rewriter rewriter(program);
   rewriter.rewrite();
   CompiledProgram compiled;
   compiled.program = &program;
+  std::vector<GradientRange> begun;
   for (size_t i = 0; i < rewriter.nodes().size(); i++) {
     if (rewriter.dropped(i)) continue;
     const ProgramNode& node = rewriter.nodes()[i];
@@ -138,12 +166,55 @@ CompiledProgram compile_program(const Program& program, const Spaces& spaces) {
       spec.outputs.push_back(program.values[id].type);
       result.outputs.push_back(place_of(program.values[id]));
     }
+    // A product's right operand that is a parameter which the program itself leaves alone.
+    if (repeats && node.inputs.size() >= 2 && (node.kernel == "BatchMatMul" || node.kernel == "_FusedMatMul")) {
+      const ProgramValue& weight = program.values[static_cast<size_t>(node.inputs[1])];
+      spec.attrs.values["weightStays"] = weight.space == Space::parameters && !writes_parameters(program);
+    }
     result.kernel = compile_kernel(spec);
     compiled.scratch_bytes = std::max(compiled.scratch_bytes, result.kernel->scratch_bytes());
+    if (result.outputs.size() == 1 && result.outputs[0].space == Space::gradients) {
+      const GradientRange range = range_of(result, program);
+      const NodeSpec alone = starting(spec);
+      const bool is_first = std::none_of(begun.begin(), begun.end(), [&](const GradientRange& other) { return meet(range, other); });
+      if (is_first && !alone.kernel.empty()) {
+        result.first = compile_kernel(alone);
+        compiled.scratch_bytes = std::max(compiled.scratch_bytes, result.first->scratch_bytes());
+      }
+      begun.push_back(range);
+    }
     compiled.max_pointers = std::max(compiled.max_pointers, node.inputs.size() + node.outputs.size());
     compiled.nodes.push_back(std::move(result));
   }
   return compiled;
+}
+
+std::vector<GradientRange> settle_gradient_starts(std::vector<CompiledProgram>& programs, int64_t gradient_bytes) {
+  // Every write to a gradient, by program.
+  std::vector<std::vector<GradientRange>> written(programs.size());
+  for (size_t p = 0; p < programs.size(); p++)
+    for (const CompiledNode& node : programs[p].nodes)
+      if (node.outputs.size() == 1 && node.outputs[0].space == Space::gradients) written[p].push_back(range_of(node, *programs[p].program));
+  std::vector<GradientRange> started;
+  for (size_t p = 0; p < programs.size(); p++)
+    for (CompiledNode& node : programs[p].nodes) {
+      if (!node.first) continue;
+      const GradientRange range = range_of(node, *programs[p].program);
+      bool shared = false;
+      for (size_t other = 0; other < programs.size(); other++)
+        for (const GradientRange& one : written[other]) shared = shared || (other != p && meet(range, one));
+      if (shared) node.first.reset();
+      else started.push_back(range);
+    }
+  std::sort(started.begin(), started.end(), [](const GradientRange& a, const GradientRange& b) { return a.begin < b.begin; });
+  std::vector<GradientRange> left;
+  int64_t at = 0;
+  for (const GradientRange& range : started) {
+    if (range.begin > at) left.push_back({at, range.begin});
+    at = std::max(at, range.end);
+  }
+  if (at < gradient_bytes) left.push_back({at, gradient_bytes});
+  return left;
 }
 
 }  // namespace merak

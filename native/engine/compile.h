@@ -15,6 +15,9 @@ struct CompiledNode {
   int node;  // index into Program::nodes, for messages
   std::vector<int> input_values, output_values;
   std::vector<Place> inputs, outputs;
+  // For a node that adds to a gradient nothing added to before it in this program: the same node, writing instead of adding. Stands in
+  // for `kernel` in the program's first run of a step, so that nobody has to zero that gradient.
+  std::unique_ptr<Kernel> first;
   double seconds = 0;  // spent in the kernel since it was compiled
   int64_t num_runs = 0;
 };
@@ -24,9 +27,19 @@ struct CompiledProgram {
   std::vector<CompiledNode> nodes;
   size_t scratch_bytes = 0;  // the largest workspace of a node
   size_t max_pointers = 0;   // the most inputs plus outputs of a node
+  bool starts = false;       // the next run is its first of the step
 };
 
+// `repeats`: the program runs several times before parameters change, so that products may keep a weight in the layout they like.
 // `program` must outlive the result. Throws Unsupported or std::runtime_error naming the node.
-CompiledProgram compile_program(const Program& program, const Spaces& spaces);
+CompiledProgram compile_program(const Program& program, const Spaces& spaces, bool repeats);
+
+// Bytes [begin, end) of `gradients`.
+struct GradientRange {
+  int64_t begin, end;
+};
+// Settles who starts which gradient: where two programs would start the same one, neither does. What is left must be zeroed before a
+// step, ascending and disjoint.
+std::vector<GradientRange> settle_gradient_starts(std::vector<CompiledProgram>& programs, int64_t gradient_bytes);
 
 }  // namespace merak

@@ -58,6 +58,7 @@ Engine::Engine(RankPlan plan) : plan_(std::move(plan)) {
   if (plan_.world_size() > 1) {
     comm_ = std::make_unique<ShmCommunicator>(plan_.rank, plan_.world_size(), plan_.groups);
     comm_->add_arena("persistent", persistent_);
+    async_ = std::make_unique<AsyncCommunicator>(*comm_);
   }
 }
 
@@ -96,19 +97,33 @@ ArenaHandle Engine::load(Executable executable) {
   const std::string name = plan.name;
   executables_.erase(name);
   LoadedExecutable& placed = executables_.emplace(name, std::move(loaded)).first->second;
-  placed.programs.resize(3);
+  placed.programs.resize(kNumProgramKinds);
   try {
     for (const Program& program : placed.plan.programs) {
-      CompiledProgram compiled = compile_program(program, placed.plan.spaces);
+      CompiledProgram compiled = compile_program(program, placed.plan.spaces, placed.plan.num_micro_batches > 1);
       placed.scratch_bytes = std::max(placed.scratch_bytes, compiled.scratch_bytes);
       placed.max_pointers = std::max(placed.max_pointers, compiled.max_pointers);
       placed.programs[static_cast<int>(program.kind)] = std::move(compiled);
     }
     for (const Instruction& instruction : placed.plan.schedule) {
       const int kind = static_cast<int>(instruction.op) - static_cast<int>(Op::forward);
-      if (kind >= 0 && kind < 3 && !placed.programs[kind].program)
+      if (kind >= 0 && kind < kNumProgramKinds && !placed.programs[kind].program)
         throw EngineError("plan/invalid", "executable " + name + " runs a program that it does not have");
     }
+    // A program starts gradients only where the schedule runs it after `zero`.
+    for (int kind = 0; kind < kNumProgramKinds; kind++) {
+      bool zeroes = false, runs = false, early = false;
+      for (const Instruction& instruction : placed.plan.schedule) {
+        zeroes = zeroes || instruction.op == Op::zero;
+        const bool is_this = static_cast<int>(instruction.op) - static_cast<int>(Op::forward) == kind;
+        runs = runs || is_this;
+        early = early || (is_this && !zeroes);
+      }
+      if (!runs || early)
+        for (CompiledNode& node : placed.programs[kind].nodes) node.first.reset();
+    }
+    if (placed.trains) placed.overlap = plan_overlap(plan_, placed.plan, placed.programs);
+    if (placed.trains) placed.zeroed = settle_gradient_starts(placed.programs, plan_.spaces[static_cast<int>(Space::gradients)].bytes());
   } catch (...) {
     executables_.erase(name);
     throw;
@@ -141,7 +156,9 @@ std::pair<std::byte*, size_t> Engine::parameter(size_t index, int moment) {
   const Space space = moment < 0 ? Space::parameters : Space::optimizer;
   const int64_t offset = moment < 0 ? parameter.offset : parameter.moment_offsets[static_cast<size_t>(moment)];
   if (offset < 0) throw EngineError("plan/invalid", "parameter " + parameter.name + " has no such value on this rank");
-  return {persistent_->data() + plan_.spaces[static_cast<int>(space)].base + offset, parameter.type.bytes()};
+  const size_t bytes =
+      moment < 0 ? parameter.type.bytes() : static_cast<size_t>(parameter.owned_end - parameter.owned_begin) * sizeof(float);
+  return {persistent_->data() + plan_.spaces[static_cast<int>(space)].base + offset, bytes};
 }
 
 DType Engine::parameter_dtype(size_t index, int moment) const {
@@ -165,10 +182,18 @@ void Engine::abort(const std::string& reason) {
 }
 
 std::vector<std::pair<std::string, size_t>> Engine::measured_bytes() const {
-  std::vector<std::pair<std::string, size_t>> bytes = {{"persistent", resident_bytes(*persistent_)}, {"workspace", scratch_bytes_}};
+  size_t workspace = scratch_bytes_;
+  for (const auto& [name, loaded] : executables_)
+    for (const CompiledProgram& program : loaded.programs)
+      for (const CompiledNode& node : program.nodes) workspace += node.kernel->kept_bytes();
+  std::vector<std::pair<std::string, size_t>> bytes = {{"persistent", resident_bytes(*persistent_)}, {"workspace", workspace}};
   if (comm_) bytes.emplace_back("control", resident_bytes(*comm_->control()));
   for (const auto& [name, loaded] : executables_) bytes.emplace_back(name, resident_bytes(*loaded.arena));
   return bytes;
+}
+
+std::vector<AsyncCommunicator::Event> Engine::take_collective_trace() {
+  return async_ ? async_->take_trace() : std::vector<AsyncCommunicator::Event>();
 }
 
 std::map<std::string, Engine::KernelTime> Engine::kernel_times() const {

@@ -6,9 +6,11 @@
 #include <unordered_map>  // executables by name
 
 #include "comm/arena.h"       // Arena
+#include "comm/async.h"       // AsyncCommunicator
 #include "comm/shm.h"         // ShmCommunicator
 #include "engine/aligned.h"   // scratch
 #include "engine/compile.h"   // CompiledProgram
+#include "engine/overlap.h"   // OverlapPlan
 #include "engine/program.h"   // RankPlan, Executable
 
 namespace merak {
@@ -19,6 +21,9 @@ struct LoadedExecutable {
   std::shared_ptr<Arena> arena;
   std::vector<CompiledProgram> programs;  // by ProgramKind; empty where the executable has none
   bool trains = false;
+  // Gradients to zero before a step; the rest are written before they are added to.
+  std::vector<GradientRange> zeroed;
+  OverlapPlan overlap;
   // Per message kind and slot: the ticket of the last message sent from it, its receiver.
   struct Sent {
     uint64_t ticket = 0;
@@ -75,6 +80,8 @@ class Engine {
     int64_t num_runs = 0;
   };
   std::map<std::string, KernelTime> kernel_times() const;
+  // The collectives started and awaited since the last look.
+  std::vector<AsyncCommunicator::Event> take_collective_trace();
   const LoadedExecutable& executable(const std::string& name) const;
   const RankPlan& plan() const { return plan_; }
 
@@ -83,12 +90,14 @@ class Engine {
   RankPlan plan_;
   std::shared_ptr<Arena> persistent_;
   std::unique_ptr<ShmCommunicator> comm_;  // null when alone
+  std::unique_ptr<AsyncCommunicator> async_;  // what steps call: over comm_
   std::unordered_map<std::string, LoadedExecutable> executables_;
   AlignedBytes scratch_;
   size_t scratch_bytes_ = 0;
   std::vector<const void*> input_pointers_;
   std::vector<void*> output_pointers_;
   int64_t updates_ = 0;
+  uint64_t num_runs_ = 0;
   std::atomic<bool> aborted_{false};
   std::mutex abort_mutex_;
   std::string abort_reason_;

@@ -12,9 +12,9 @@
 
 namespace merak {
 
-enum class DType : uint8_t { f32, i32, b8 };
+enum class DType : uint8_t { f32, i32, b8, bf16 };
 
-inline size_t size_of(DType dtype) { return dtype == DType::b8 ? 1 : 4; }
+inline size_t size_of(DType dtype) { return dtype == DType::b8 ? 1 : dtype == DType::bf16 ? 2 : 4; }
 
 using Shape = std::vector<int64_t>;
 
@@ -70,6 +70,7 @@ struct RunContext {
   int dp_group = -1;
   int tp_size = 1;                // ranks on each axis
   int dp_size = 1;
+  uint64_t run = 0;               // number of the step's run: parameters do not change while programs of one run
   void* scratch = nullptr;        // at least Kernel::scratch_bytes(), 64-byte aligned
 };
 
@@ -78,6 +79,8 @@ class Kernel {
   virtual ~Kernel() = default;
   // Bytes of workspace `run` needs (constant after construction).
   virtual size_t scratch_bytes() const { return 0; }
+  // Bytes the kernel keeps from run to run beside its scratch.
+  virtual size_t kept_bytes() const { return 0; }
   // Pointers in the order of NodeSpec. Outputs never alias inputs unless `in_place_input(output)` says so.
   virtual void run(const void* const* inputs, void* const* outputs, RunContext& context) = 0;
 };

@@ -50,7 +50,8 @@ std::string Step::first_not_finite(const Instruction& instruction) {
     for (const int value : compiled.nodes[i].output_values) producer[static_cast<size_t>(value)] = static_cast<int>(i);
   std::vector<bool> is_bad(program.values.size(), false);
   for (size_t id = 0; id < program.values.size(); id++)
-    if (producer[id] < 0 && program.values[id].space != Space::scratch && program.values[id].space != Space::saved)
+    if (producer[id] < 0 && program.values[id].space != Space::scratch && program.values[id].space != Space::saved &&
+        program.values[id].space != Space::recomputed)
       is_bad[id] = bad(program.values[id], bases);
   // A dropped view is the value it views.
   std::vector<int> alias(program.values.size());

@@ -21,8 +21,9 @@ std::vector<Span> chunks(const RankPlan& plan) {
   std::vector<Span> spans;
   for (const RankParameter& parameter : plan.parameters) {
     if (!parameter.trainable || parameter.gradient_offset < 0) continue;
-    const size_t numel = static_cast<size_t>(parameter.type.numel());
-    for (size_t begin = 0; begin < numel; begin += kChunk) spans.push_back({&parameter, begin, std::min(kChunk, numel - begin)});
+    const size_t end = static_cast<size_t>(parameter.owned_end);
+    for (size_t begin = static_cast<size_t>(parameter.owned_begin); begin < end; begin += kChunk)
+      spans.push_back({&parameter, begin, std::min(kChunk, end - begin)});
   }
   return spans;
 }
@@ -84,7 +85,7 @@ void update_parameters(const RankPlan& plan, std::byte* persistent, double learn
     const size_t begin = spans[i].begin, n = spans[i].length;
     float* p = floats(plan, persistent, Space::parameters, parameter.offset) + begin;
     const float* g = floats(plan, persistent, Space::gradients, parameter.gradient_offset) + begin;
-    const auto moment = [&](size_t k) { return floats(plan, persistent, Space::optimizer, parameter.moment_offsets[k]) + begin; };
+    const auto moment = [&](size_t k) { return floats(plan, persistent, Space::optimizer, parameter.moment_offsets[k]) + begin - parameter.owned_begin; };
     switch (o.kind) {
       case OptimizerPlan::Kind::sgd: sgd_span(p, g, lr, s, n); break;
       case OptimizerPlan::Kind::momentum:

@@ -9,9 +9,9 @@ namespace merak {
 
 enum class Space : uint8_t {
   parameters, gradients, optimizer,  // persistent
-  constants, metrics, batch, received, sent, saved, receivedGradients, sentGradients, scratch,  // one executable's
+  constants, metrics, batch, received, sent, saved, receivedGradients, sentGradients, scratch, pending, recomputed,  // one executable's
 };
-constexpr int kNumSpaces = 12;
+constexpr int kNumSpaces = 14;
 constexpr bool is_persistent(Space space) { return space <= Space::optimizer; }
 
 struct SpacePlan {
@@ -37,7 +37,8 @@ struct ProgramNode {
   Attrs attrs;
 };
 
-enum class ProgramKind : uint8_t { forward, recompute, backward };
+enum class ProgramKind : uint8_t { forward, recompute, backward, weights };
+constexpr int kNumProgramKinds = 4;
 
 struct Program {
   ProgramKind kind = ProgramKind::forward;
@@ -45,7 +46,7 @@ struct Program {
   std::vector<ProgramNode> nodes;
 };
 
-enum class Op : uint8_t { load, forward, recompute, backward, send, receive, zero, reduce, reduce_state, update };
+enum class Op : uint8_t { load, forward, recompute, backward, weights, send, receive, zero, reduce, reduce_state, update };
 enum class Message : uint8_t { activation, gradient };  // also the communicator's tag
 
 struct Instruction {
@@ -89,6 +90,8 @@ struct RankParameter {
   int64_t offset = 0;
   int64_t gradient_offset = -1;
   std::vector<int64_t> moment_offsets;
+  // With a sharded optimizer: the elements this rank updates, and of which it has moments. Else all.
+  int64_t owned_begin = 0, owned_end = 0;
   bool counts_in_norm = false;
   bool decays = false;
 };
@@ -98,6 +101,7 @@ struct Bucket {
   int64_t offset = 0;
   int64_t length = 0;
   float scale = 1;
+  int64_t piece_length = 0;  // > 0: reduced and gathered in pieces, one per data replica
 };
 
 struct OptimizerPlan {
@@ -120,6 +124,7 @@ struct RankPlan {
   std::vector<Bucket> gradient_buckets, state_buckets;
   OptimizerPlan optimizer;
   double clip_norm = 0;
+  bool shards_optimizer() const { return !gradient_buckets.empty() && gradient_buckets[0].piece_length > 0; }
   int world_size() const { return dp * tp * pp; }
   // Id of this rank's group of an axis, or -1.
   int group_of(const std::string& axis) const {

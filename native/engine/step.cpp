@@ -1,6 +1,7 @@
 // Interpreting an instruction list.
 #include "engine/step.h"
 
+#include <algorithm>  // all_of
 #include <chrono>  // step time
 #include <cmath>   // sqrt, isfinite
 
@@ -14,9 +15,10 @@ Step::Step(Engine& engine, LoadedExecutable& loaded, const StepInput& input)
     : engine_(engine), loaded_(loaded), plan_(loaded.plan), input_(input) {
   context_.seed = input.seed;
   context_.step = input.step;
+  context_.run = ++engine.num_runs_;
   context_.num_micro_batches = plan_.num_micro_batches;
   context_.dp_index = engine.plan_.dp_index;
-  context_.comm = engine.comm_.get();
+  context_.comm = engine.async_.get();
   context_.tp_group = engine.plan_.tp > 1 ? engine.plan_.group_of("tp") : -1;
   context_.dp_group = engine.plan_.dp > 1 ? engine.plan_.group_of("dp") : -1;
   context_.tp_size = engine.plan_.tp;
@@ -43,6 +45,13 @@ StepResult Step::run() {
     context_.comm->set_timeout(input_.timeout_seconds);
     context_.comm->take_wait_seconds();
   }
+  // However the step ends, nothing may still be exchanging its buffers.
+  struct Settle {
+    AsyncCommunicator* comm;
+    ~Settle() {
+      if (comm) comm->cancel();
+    }
+  } settle{engine_.async_.get()};
   for (const Instruction& instruction : plan_.schedule) {
     check_abort();
     execute(instruction);
@@ -65,7 +74,8 @@ void Step::execute(const Instruction& instruction) {
       run_program(instruction);
       if (loaded_.trains) check_finite(instruction);
       return collect_outputs(instruction);
-    case Op::recompute: return run_program(instruction);
+    case Op::recompute:
+    case Op::weights: return run_program(instruction);
     case Op::backward:
       wait_for_slot(Message::gradient, instruction.slots[static_cast<int>(Space::sentGradients)]);
       return run_program(instruction);
@@ -98,14 +108,14 @@ void Step::load(const Instruction& instruction) {
   }
 }
 
-void Step::run_node(CompiledNode& node, const Bases& bases) {
+void Step::run_node(CompiledNode& node, const Bases& bases, bool starts) {
   const void** inputs = engine_.input_pointers_.data();
   void** outputs = engine_.output_pointers_.data();
   for (size_t i = 0; i < node.inputs.size(); i++) inputs[i] = bases[static_cast<int>(node.inputs[i].space)] + node.inputs[i].offset;
   for (size_t i = 0; i < node.outputs.size(); i++)
     outputs[i] = bases[static_cast<int>(node.outputs[i].space)] + node.outputs[i].offset;
   const auto start = std::chrono::steady_clock::now();
-  node.kernel->run(inputs, outputs, context_);
+  (starts && node.first ? node.first : node.kernel)->run(inputs, outputs, context_);
   node.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   node.num_runs++;
 }
@@ -114,10 +124,14 @@ void Step::run_program(const Instruction& instruction) {
   CompiledProgram& program = loaded_.programs[static_cast<size_t>(instruction.op) - static_cast<size_t>(Op::forward)];
   const Bases bases = bases_of(instruction);
   context_.micro = instruction.micro;
-  for (CompiledNode& node : program.nodes) {
+  const OverlapPlan& overlap = loaded_.overlap;
+  overlaps_ = overlap.kind >= 0 && &instruction == &plan_.schedule[overlap.instruction];
+  for (size_t i = 0; i < program.nodes.size(); i++) {
+    CompiledNode& node = program.nodes[i];
     check_abort();
     try {
-      run_node(node, bases);
+      run_node(node, bases, program.starts);
+      if (overlaps_) start_chunks(i);
     } catch (const CommError&) {
       throw;
     } catch (const EngineError&) {
@@ -128,6 +142,20 @@ void Step::run_program(const Instruction& instruction) {
                                              std::to_string(input_.step) + ", micro-batch " + std::to_string(instruction.micro) +
                                              ", rank " + std::to_string(engine_.plan_.rank) + "): " + error.what());
     }
+  }
+  program.starts = false;
+}
+
+void Step::start_chunks(size_t node) {
+  const std::vector<GradientChunk>& chunks = loaded_.overlap.chunks;
+  for (; next_chunk_ < chunks.size() && chunks[next_chunk_].ready_after <= node; next_chunk_++) {
+    const GradientChunk& chunk = chunks[next_chunk_];
+    const Bucket& bucket = engine_.plan_.gradient_buckets[chunk.bucket];
+    auto* data = reinterpret_cast<float*>(space(Space::gradients) + chunk.offset);
+    const float scale = bucket.scale / static_cast<float>(plan_.num_micro_batches);
+    const int group = bucket.group;
+    const auto count = static_cast<size_t>(chunk.length);
+    context_.comm->start(data, [=](Communicator& comm) { comm.all_reduce(group, data, count, ReduceOp::sum, scale); });
   }
 }
 
@@ -159,31 +187,49 @@ void Step::receive(const Instruction& instruction) {
 }
 
 void Step::zero() {
-  const auto clear = [&](Space which) {
-    std::byte* data = space(which);
-    const int64_t bytes = plan_.spaces[static_cast<int>(which)].bytes();
+  const auto clear = [&](std::byte* data, int64_t bytes) {
     constexpr int64_t kChunk = 1 << 18;
 #pragma omp parallel for schedule(static) if (bytes > 4 * kChunk)
     for (int64_t begin = 0; begin < bytes; begin += kChunk)
       std::memset(data + begin, 0, static_cast<size_t>(std::min(kChunk, bytes - begin)));
   };
-  if (loaded_.trains) clear(Space::gradients);
-  clear(Space::metrics);
+  for (const GradientRange& range : loaded_.zeroed) clear(space(Space::gradients) + range.begin, range.end - range.begin);
+  for (CompiledProgram& program : loaded_.programs) program.starts = true;
+  clear(space(Space::metrics), plan_.spaces[static_cast<int>(Space::metrics)].bytes());
 }
 
 void Step::reduce_buckets(const std::vector<Bucket>& buckets, Space which, float factor) {
+  const auto is_queued = [&](const Bucket& bucket) {
+    if (which != Space::gradients) return false;
+    for (size_t i = 0; i < next_chunk_; i++)
+      if (&engine_.plan_.gradient_buckets[loaded_.overlap.chunks[i].bucket] == &bucket) return true;
+    return false;
+  };
+  for (size_t i = 0; which == Space::gradients && i < next_chunk_; i++)
+    context_.comm->finish(space(Space::gradients) + loaded_.overlap.chunks[i].offset);
   for (const Bucket& bucket : buckets) {
+    if (is_queued(bucket)) continue;
     float* data = reinterpret_cast<float*>(space(which) + bucket.offset);
     const size_t count = static_cast<size_t>(bucket.length);
     const float scale = bucket.scale * factor;
-    if (context_.comm && bucket.group >= 0) context_.comm->all_reduce(bucket.group, data, count, ReduceOp::sum, scale);
+    const bool scattered = bucket.piece_length > 0 && bucket.group == context_.dp_group && context_.comm;
+    if (scattered)
+      context_.comm->reduce_scatter(bucket.group, data, piece_of(bucket, which), 1, static_cast<size_t>(bucket.piece_length), scale);
+    else if (context_.comm && bucket.group >= 0) context_.comm->all_reduce(bucket.group, data, count, ReduceOp::sum, scale);
     else if (scale != 1.0f)
       for (size_t i = 0; i < count; i++) data[i] *= scale;
   }
 }
 
 void Step::reduce() {
-  if (loaded_.trains) reduce_buckets(engine_.plan_.gradient_buckets, Space::gradients, 1.0f / static_cast<float>(plan_.num_micro_batches));
+  const std::vector<Bucket>& buckets = engine_.plan_.gradient_buckets;
+  const float mean = 1.0f / static_cast<float>(plan_.num_micro_batches);
+  // Gradients that no other rank adds to are scaled by the update itself.
+  const bool alone = !buckets.empty() && std::all_of(buckets.begin(), buckets.end(), [&](const Bucket& bucket) {
+    return (!context_.comm || bucket.group < 0) && bucket.scale == buckets.front().scale;
+  });
+  if (loaded_.trains && alone) gradient_scale_ = static_cast<double>(buckets.front().scale * mean);
+  else if (loaded_.trains) reduce_buckets(buckets, Space::gradients, mean);
   if (!plan_.metrics.empty()) {
     const size_t count = plan_.metrics.size();
     const float scale = 1.0f / static_cast<float>(plan_.num_micro_batches * engine_.plan_.dp);
@@ -195,7 +241,7 @@ void Step::reduce() {
 }
 
 void Step::update() {
-  double scale = 1;
+  double scale = gradient_scale_;
   if (engine_.plan_.clip_norm > 0) {
     double sum = local_square_sum(engine_.plan_, engine_.persistent_->data());
     const int world = engine_.plan_.group_of("world");
@@ -204,16 +250,29 @@ void Step::update() {
       context_.comm->all_gather(world, &sum, all.data(), sizeof sum);
       sum = 0;
       for (const double part : all) sum += part;
-      sum /= engine_.plan_.dp;  // every data-parallel replica brought the same
+      if (!engine_.plan_.shards_optimizer()) sum /= engine_.plan_.dp;  // every data-parallel replica brought the same
     }
-    result_.gradient_norm = std::sqrt(sum);
-    scale = engine_.plan_.clip_norm / std::max(result_.gradient_norm, engine_.plan_.clip_norm);
+    result_.gradient_norm = std::sqrt(sum) * gradient_scale_;
+    scale *= engine_.plan_.clip_norm / std::max(result_.gradient_norm, engine_.plan_.clip_norm);
     if (!std::isfinite(result_.gradient_norm))
       throw EngineError("engine/nan-loss", "the gradient norm is not finite at step " + std::to_string(input_.step) + " (rank " +
                                                std::to_string(engine_.plan_.rank) + "), though the loss is");
   }
   engine_.updates_++;
   update_parameters(engine_.plan_, engine_.persistent_->data(), input_.learning_rate, engine_.updates_, scale);
+  gather_parameters();
+}
+
+float* Step::piece_of(const Bucket& bucket, Space which) const {
+  return reinterpret_cast<float*>(space(which) + bucket.offset) + engine_.plan_.dp_index * bucket.piece_length;
+}
+
+void Step::gather_parameters() {
+  if (!context_.comm || context_.dp_group < 0) return;
+  for (const Bucket& bucket : engine_.plan_.gradient_buckets)
+    if (bucket.piece_length > 0)
+      context_.comm->all_gather(context_.dp_group, piece_of(bucket, Space::parameters), space(Space::parameters) + bucket.offset,
+                                static_cast<size_t>(bucket.piece_length) * sizeof(float));
 }
 
 void Step::collect_outputs(const Instruction& instruction) {

@@ -15,13 +15,19 @@ class Step {
   void execute(const Instruction& instruction);
   void load(const Instruction& instruction);
   void run_program(const Instruction& instruction);
-  void run_node(CompiledNode& node, const Bases& bases);
+  void run_node(CompiledNode& node, const Bases& bases, bool starts = false);
   void send(const Instruction& instruction);
   void receive(const Instruction& instruction);
   void zero();
   void reduce();
   void reduce_buckets(const std::vector<Bucket>& buckets, Space space, float factor);
   void update();
+  // Queues the all-reduce of the gradients that node `node` of the running program has completed.
+  void start_chunks(size_t node);
+  // With a sharded optimizer: this rank's piece of a bucket.
+  float* piece_of(const Bucket& bucket, Space space) const;
+  // Every replica's updated pieces to every other.
+  void gather_parameters();
   void collect_outputs(const Instruction& instruction);
   void wait_for_slot(Message message, int64_t slot);
   void check_abort();
@@ -42,6 +48,9 @@ class Step {
   RunContext context_;
   StepResult result_;
   std::vector<const uint8_t*> fields_;  // in step with plan_.inputs
+  size_t next_chunk_ = 0;      // of the overlap plan: chunks before it are queued
+  bool overlaps_ = false;      // the program running is the last to make gradients
+  double gradient_scale_ = 1;  // what gradients have yet to be multiplied by
   bool metrics_reduced_ = false;
 };
 

@@ -6,7 +6,7 @@ import type { UserModel } from '../trace/model.js';
 export type Logs = Record<string, number>;
 
 /** What tfjs's fit takes as `callbacks`. */
-export type Callbacks = tf.CustomCallbackArgs | tf.Callback | readonly (tf.Callback | tf.CustomCallbackArgs)[];
+export type Callbacks = tf.CustomCallbackArgs | readonly (tf.Callback | tf.CustomCallbackArgs)[];
 
 type Hook = 'onTrainBegin' | 'onTrainEnd' | 'onEpochBegin' | 'onEpochEnd' | 'onBatchBegin' | 'onBatchEnd';
 type Handler = Partial<Record<Hook, (...args: never[]) => unknown>>;

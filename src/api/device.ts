@@ -5,6 +5,7 @@ import { type Cluster, startCluster } from '../coordinator/cluster.js';
 import { localCluster } from '../coordinator/local.js';
 import { MerakError } from '../errors.js';
 import type { Plan } from '../plan/plan.js';
+import { missingKernels } from '../planner/fallback.js';
 import { loadAddon } from '../runtime/native/addon.js';
 
 export type DeviceName = 'native' | 'tfjs';
@@ -33,17 +34,22 @@ function nativeProblem(plan: Plan): MerakError | undefined {
     if (error instanceof MerakError) return error;
     throw error;
   }
-  const missing = new Set(
-    plan.ranks.flatMap(({ executables }) =>
-      executables.flatMap(({ programs }) =>
-        programs.flatMap(({ nodes }) => nodes.map(({ kernel }) => kernel).filter((kernel) => !known.has(kernel))),
-      ),
-    ),
-  );
-  if (missing.size === 0) return undefined;
-  return new MerakError('engine/unsupported', `the native engine has no kernel for ${[...missing].join(', ')}`, {
+  const missing = missingKernels(plan, known);
+  if (missing.length === 0) return undefined;
+  return new MerakError('engine/unsupported', `the native engine has no kernel for ${missing.join(', ')}`, {
     hint: 'use --device tfjs',
   });
+}
+
+/** What the native engine can run; undefined when it cannot be loaded, or is not to be used. */
+export function nativeKernels({ device }: Pick<Options, 'device'>): ReadonlySet<string> | undefined {
+  if (device === 'tfjs') return undefined;
+  try {
+    return new Set(loadAddon().kernelNames());
+  } catch (error) {
+    if (error instanceof MerakError) return undefined;
+    throw error;
+  }
 }
 
 /** Starts the ranks: processes of this machine, or this process itself for a single rank started by plain `node`. */

@@ -1,5 +1,5 @@
 /** From a user's model and the shape of its data to a plan. */
-import { freemem } from 'node:os';
+import { availableParallelism, freemem } from 'node:os';
 import * as tf from '@tensorflow/tfjs';
 import type { Options } from '../config/schema.js';
 import { MerakError } from '../errors.js';
@@ -9,11 +9,17 @@ import type { Executable, OptimizerPlan, Plan } from '../plan/plan.js';
 import { buildExecutable } from '../planner/buildExecutable.js';
 import { buildPlan } from '../planner/buildPlan.js';
 import { buildTrainingExecutable } from '../planner/buildTraining.js';
+import { readProfile } from '../planner/costs/profileFile.js';
 import { chooseBatch, chooseDegrees } from '../planner/defaults.js';
 import { explainPlan, type PlanReport, planReport } from '../planner/explain.js';
+import type { Precision } from '../planner/fuse.js';
+import type { LayoutChoice } from '../planner/search/candidates.js';
+import { clusterCosts, localCluster } from '../planner/search/cluster.js';
+import { type SearchRequest, searchLayout } from '../planner/search/searchLayout.js';
 import { fieldsOfModel } from '../trace/fields.js';
 import type { FieldSpec, Trace, TraceMode, UserModel } from '../trace/model.js';
 import { traceModel } from '../trace/trace.js';
+import { nativeKernels } from './device.js';
 import type { Loaded } from './feed.js';
 import type { DataShape } from './session.js';
 
@@ -21,6 +27,7 @@ export interface Planned {
   readonly model: UserModel;
   readonly plan: Plan;
   readonly batchSize: number;
+  readonly precision: Precision;
   readonly fields: readonly FieldSpec[];
   /** In step with `plan.parameters`. */
   readonly variables: readonly tf.Variable[];
@@ -37,38 +44,79 @@ export interface Planned {
  * @throws MerakError of the rooms below: config/*, trace/*, layout/*, plan/*
  */
 export function planModel(model: UserModel, shape: DataShape, options: Options, optimizer: OptimizerPlan): Planned {
-  const { workers, pp, dp, tp, microBatches } = options;
-  const { mesh, reason } = chooseDegrees({ workers, pp, dp, tp, batchSize: shape.batchSize });
-  const { numMicroBatches, microBatchSize } = chooseBatch({
-    batchSize: shape.batchSize,
-    mesh,
-    numMicroBatches: microBatches,
-  });
+  const { workers, pp, dp, tp, microBatches, schedule, recompute, shardOptimizer } = options;
+  const degrees = chooseDegrees({ workers, pp, dp, tp, batchSize: shape.batchSize });
+  const batch = chooseBatch({ batchSize: shape.batchSize, mesh: degrees.mesh, numMicroBatches: microBatches });
   const fields = model instanceof tf.LayersModel ? completeFields(model, shape.fields) : shape.fields;
-  const trace = traceModel(model, 'train', fields, microBatchSize);
-  const numRanks = mesh.pp * mesh.dp * mesh.tp;
+  const traces = new Map<number, { readonly trace: Trace; readonly graph: Graph }>();
+  const traceAt = (size: number) => {
+    const known = traces.get(size);
+    if (known !== undefined) return known;
+    const trace = traceModel(model, 'train', fields, size);
+    const traced = { trace, graph: optimizeGraph(trace.graph) };
+    traces.set(size, traced);
+    return traced;
+  };
+  const numRanks = degrees.mesh.pp * degrees.mesh.dp * degrees.mesh.tp;
+  const memoryLimitBytes = options.memoryLimit ?? Math.floor(freemem() / numRanks);
+  const cluster = localCluster(numRanks, availableParallelism(), memoryLimitBytes, readProfile());
+  const { choice, reason } = isOpen(options, numRanks)
+    ? searched({
+        traceAt: (size) => traceAt(size).graph,
+        workers: numRanks,
+        batchSize: shape.batchSize,
+        cluster,
+        optimizer,
+        precision: options.precision,
+        pinned: { pp, dp, tp, numMicroBatches: microBatches, schedule, recompute, shardOptimizer },
+      })
+    : {
+        choice: {
+          mesh: degrees.mesh,
+          ...batch,
+          schedule,
+          recompute: recompute ?? 'auto',
+          shardOptimizer: shardOptimizer ?? false,
+        },
+        reason: degrees.reason,
+      };
+  const { trace, graph } = traceAt(choice.microBatchSize);
   const plan = buildPlan({
-    train: optimizeGraph(trace.graph),
-    mesh,
-    numMicroBatches,
-    microBatchSize,
-    schedule: options.schedule,
-    recompute: options.recompute,
+    ...choice,
+    train: graph,
+    // Where everything fits, as the search counts it, `auto` keeps everything; the exact memory map has the last word.
+    recompute: choice.recompute === 'none' ? (recompute ?? 'auto') : choice.recompute,
+    costs: clusterCosts(cluster, choice.mesh),
+    subBatches: options.subBatches,
+    sequenceParallel: options.sequenceParallel,
     optimizer,
+    precision: options.precision,
     clipNorm: options.clipNorm,
     seed: options.seed,
-    memoryLimitBytes: options.memoryLimit ?? Math.floor(freemem() / numRanks),
+    memoryLimitBytes,
   });
   return {
     model,
     plan,
     batchSize: shape.batchSize,
+    precision: options.precision,
     fields,
     variables: variablesOf(plan, trace),
     metricsNames: trace.graph.outputs.map(({ name }) => name),
-    explain: () => explainPlan(plan, reason),
-    data: () => planReport(plan),
+    explain: () => explainPlan(plan, reason, nativeKernels(options)),
+    data: () => planReport(plan, nativeKernels(options)),
   };
+}
+
+/** Whether there is anything left to choose. One worker runs everything, and `auto` recomputation sees to its memory. */
+function isOpen({ pp, dp, tp, microBatches, schedule, recompute }: Options, numRanks: number): boolean {
+  const pinned = [pp, dp, tp, microBatches, schedule, recompute];
+  return numRanks > 1 && pinned.includes(undefined);
+}
+
+function searched(request: SearchRequest): { readonly choice: LayoutChoice; readonly reason: string } {
+  const { choice, explanation } = searchLayout(request);
+  return { choice, reason: explanation };
 }
 
 /** One more executable for a plan, in rank order. */
@@ -80,7 +128,8 @@ export function planVariant(
 ): Executable[] {
   const graph = traceFor(planned, mode, split.microBatchSize);
   const { numMicroBatches } = split;
-  if (mode === 'train') return buildTrainingExecutable(planned.plan, graph, { name, numMicroBatches });
+  if (mode === 'train')
+    return buildTrainingExecutable(planned.plan, graph, { name, numMicroBatches, precision: planned.precision });
   return buildExecutable(planned.plan, mode, graph, { name, numMicroBatches });
 }
 

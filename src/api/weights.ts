@@ -28,12 +28,15 @@ export async function writeLogical(
   await Promise.all(
     holders(plan, parameter).map(({ rank, index }) => {
       const piece = sliceParameter(data, shape, layout, plan.mesh.tp, rank.coordinates.tp);
-      return cluster.write(rank.rank, index, kind, wide(piece));
+      const owned = kind === 'value' ? undefined : rank.parameters[index]?.owned;
+      if (owned === undefined) return cluster.write(rank.rank, index, kind, wide(piece));
+      if (owned.begin === owned.end) return undefined;
+      return cluster.write(rank.rank, index, kind, wide(piece.slice(owned.begin, owned.end)));
     }),
   );
 }
 
-/** Gathers the logical tensor from the first stage that holds it, data replica 0. */
+/** Gathers the logical tensor from the first stage that holds it: data replica 0, or every replica's piece of a sharded moment. */
 export async function readLogical(
   cluster: Cluster,
   plan: Plan,
@@ -41,13 +44,34 @@ export async function readLogical(
   kind: Kind,
 ): Promise<Float32Array | Int32Array> {
   const { shape, layout, stages } = plan.parameters[parameter]!;
+  const onStage = holders(plan, parameter).filter(({ rank }) => rank.coordinates.pp === stages[0]);
   const pieces = await Promise.all(
-    holders(plan, parameter)
-      .filter(({ rank }) => rank.coordinates.dp === 0 && rank.coordinates.pp === stages[0])
-      .sort((a, b) => a.rank.coordinates.tp - b.rank.coordinates.tp)
-      .map(({ rank, index }) => cluster.read(rank.rank, index, kind)),
+    Array.from({ length: plan.mesh.tp }, (_, tp) => {
+      const replicas = onStage.filter(({ rank }) => rank.coordinates.tp === tp);
+      return readLocal(cluster, replicas, kind);
+    }),
   );
   return mergeParameter(pieces, shape, layout);
+}
+
+/** What the ranks of one tensor index hold together. */
+async function readLocal(
+  cluster: Cluster,
+  replicas: readonly { rank: RankPlan; index: number }[],
+  kind: Kind,
+): Promise<Float32Array | Int32Array> {
+  const ownedBy = ({ rank, index }: { rank: RankPlan; index: number }) => rank.parameters[index]?.owned;
+  const first = replicas.find(({ rank }) => rank.coordinates.dp === 0) ?? replicas[0]!;
+  if (kind === 'value' || ownedBy(first) === undefined) return cluster.read(first.rank.rank, first.index, kind);
+  const size = first.rank.parameters[first.index]!.shape.reduce((a, b) => a * b, 1);
+  const whole = new Float32Array(size);
+  await Promise.all(
+    replicas.map(async (holder) => {
+      const { begin = 0, end = 0 } = ownedBy(holder) ?? {};
+      if (begin < end) whole.set(await cluster.read(holder.rank.rank, holder.index, kind), begin);
+    }),
+  );
+  return whole;
 }
 
 /** The initial values: the variables' own data, or what `merak.lazy` recorded, drawn one parameter at a time. */

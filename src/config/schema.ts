@@ -13,13 +13,34 @@ export const optionsSchema = z.strictObject({
   tp: degree.optional().describe('tensor-parallel degree: workers that share each layer'),
   pp: degree.optional().describe('pipeline-parallel degree: stages'),
   microBatches: degree.optional().describe('micro-batches per step and replica'),
-  schedule: z.enum(['1f1b', 'scp']).optional().describe('pipeline schedule: 1f1b, or scp (shifted critical path)'),
-  recompute: z.enum(['none', 'full']).optional().describe('recompute activations in the backward pass: none or full'),
+  schedule: z
+    .enum(['1f1b', 'scp', 'zb-h1', '1f1b-early', 'gpipe'])
+    .optional()
+    .describe('pipeline schedule: 1f1b, scp (shifted critical path), zb-h1 (zero bubble), 1f1b-early, or gpipe'),
+  subBatches: degree
+    .optional()
+    .describe('sub-batches of a micro-batch that overlap the exchanges of the tensor axis with computing'),
+  sequenceParallel: z
+    .enum(['auto', 'on', 'off'])
+    .default('auto')
+    .describe('split norms, dropout and residuals along the sequence over the tensor axis: auto, on or off'),
+  shardOptimizer: z
+    .boolean()
+    .optional()
+    .describe('split the optimizer state over the data-parallel replicas (ZeRO-1; default: where memory is short)'),
+  recompute: z
+    .enum(['none', 'full', 'auto'])
+    .optional()
+    .describe('recompute activations in the backward pass: none, full, or auto (what memory is too short for)'),
   device: z
     .enum(['auto', 'native', 'tfjs'])
     .default('auto')
     .describe('engine: native, tfjs (any tfjs backend), or auto'),
   tfjsBackend: z.string().default('cpu').describe('backend of the tfjs device: cpu, wasm, tensorflow, ...'),
+  precision: z
+    .enum(['f32', 'bf16'])
+    .default('f32')
+    .describe('of training: f32, or bf16 (mixed: products in bfloat16; weights, sums, norms and the loss in float32)'),
   threadsPerWorker: degree.optional().describe('threads per worker (default: cores / workers, at least 1)'),
   seed: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(0).describe('seed of every random number'),
   clipNorm: z.number().min(0).default(0).describe('global gradient norm to clip to; 0 is off'),

@@ -44,7 +44,8 @@ export function gatherRows(fields: readonly ArrayField[], rows: Uint32Array): Ho
   const gathered = fields.map(({ spec, data }): [string, HostArray] => {
     const rowLength = spec.shape.reduce((product, extent) => product * extent, 1);
     const out = emptyLike(data, rows.length * rowLength);
-    rows.forEach((row, i) => out.set(data.subarray(row * rowLength, (row + 1) * rowLength), i * rowLength));
+    for (const [i, row] of rows.entries())
+      out.set(data.subarray(row * rowLength, (row + 1) * rowLength), i * rowLength);
     return [spec.name, out];
   });
   return { size: rows.length, fields: new Map(gathered) };

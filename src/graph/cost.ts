@@ -11,7 +11,7 @@ export function numElements(shape: readonly number[]): number {
 }
 
 export function valueBytes(value: Value): number {
-  return numElements(value.shape) * elementBytes(value.dtype);
+  return numElements(value.shape) * (value.storedAs === 'bfloat16' ? 2 : elementBytes(value.dtype));
 }
 
 /** Bytes read and written: inputs once, outputs once; none for kernels that only rename storage. */
@@ -81,6 +81,15 @@ function attentionFlops(numProducts: number) {
   };
 }
 
+/** The same where q, k and v lie side by side: 'headShape' says [B,T,h,d]. */
+function packedAttentionFlops(numProducts: number) {
+  return ({ node }: Facts): number => {
+    const [batch = 1, length = 1, heads = 1, depth = 1] = numberOrNumbersAttr(node.attrs, 'headShape');
+    const half = booleanAttr(node.attrs, 'causal', false) ? 0.5 : 1;
+    return numProducts * 2 * batch * heads * length * length * depth * half;
+  };
+}
+
 /** As one product over the output and the summed letters. */
 function einsumFlops({ node, shape, outputSize }: Facts): number {
   const [terms = '', output = ''] = stringAttr(node.attrs, 'equation').replace(/\s/g, '').split('->');
@@ -114,6 +123,8 @@ const EXACT: Readonly<Record<string, (facts: Facts) => number>> = {
   DepthwiseConv2dNativeBackpropFilter: convGradientFlops(madeFilter, 2),
   MerakAttention: attentionFlops(2),
   MerakAttentionGrad: attentionFlops(5),
+  MerakPackedAttention: packedAttentionFlops(2),
+  MerakPackedAttentionGrad: packedAttentionFlops(5),
   AvgPool: windowFlops,
   MaxPool: windowFlops,
   AvgPool3D: windowFlops,
@@ -149,7 +160,7 @@ const PER_ELEMENT: Readonly<Record<string, number>> = {
 };
 
 /** Kernels that give their input another name or shape. */
-const RENAMING: ReadonlySet<string> = new Set(['Identity', 'Reshape', 'ExpandDims', 'MerakFanOut']);
+const RENAMING: ReadonlySet<string> = new Set(['Identity', 'Reshape', 'ExpandDims', 'MerakFanOut', 'MerakWait']);
 
 /** Kernels that move data without computing on it. */
 const MOVING: ReadonlySet<string> = new Set([
@@ -162,6 +173,9 @@ const MOVING: ReadonlySet<string> = new Set([
   'GatherNd',
   'GatherV2',
   'MerakAllGather',
+  'MerakAllGatherStart',
+  'MerakAllReduceStart',
+  'MerakReduceScatterStart',
   'MerakEmbedding',
   'MerakShard',
   'MirrorPad',

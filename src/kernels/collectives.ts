@@ -62,7 +62,7 @@ export const fanOut: KernelDefinition = {
   },
 };
 
-/** Its attrs hold, beside those of docs/kernels.md, `degree` and `index` of this rank when it is to be differentiated. */
+/** With `spread` every rank's readers compute something else, so that the gradient is a sum over the ranks. */
 export const allGather: KernelDefinition = {
   kernel: 'MerakAllGather',
   inputs: ['x'],
@@ -83,9 +83,26 @@ export const allGather: KernelDefinition = {
         degree,
         index: numberAttr(attrs, 'index'),
       };
-      return { x: () => tf.engine().runKernel<tf.Tensor>('MerakShard', { x: single(dy) }, shardAttrs) };
+      const kernel = attrs.spread === true ? 'MerakReduceScatter' : 'MerakShard';
+      return { x: () => tf.engine().runKernel<tf.Tensor>(kernel, { x: single(dy) }, shardAttrs) };
     },
   },
+};
+
+/** The sum over the ranks, of which each keeps its shard. */
+export const reduceScatter: KernelDefinition = {
+  kernel: 'MerakReduceScatter',
+  inputs: ['x'],
+  reference: (inputs, attrs) =>
+    takeShard(
+      host.allReduce(input(inputs, 'x'), stringAttr(attrs, 'axis'), 'sum'),
+      numberAttr(attrs, 'dim'),
+      numberAttr(attrs, 'parts'),
+      numberAttr(attrs, 'paddedSize'),
+      numberAttr(attrs, 'degree'),
+      numberAttr(attrs, 'index'),
+    ),
+  gradient: { inputsToSave: ['x'], gradFunc: gatherGradient },
 };
 
 export const shard: KernelDefinition = {
@@ -100,19 +117,38 @@ export const shard: KernelDefinition = {
       numberAttr(attrs, 'degree'),
       numberAttr(attrs, 'index'),
     ),
+  gradient: { inputsToSave: ['x'], gradFunc: gatherGradient },
+};
+
+/** Every rank's shard of the gradient, for each term of the sum or copy of the whole. */
+function gatherGradient(
+  dy: tf.Tensor | tf.Tensor[],
+  saved: tf.Tensor[],
+  attrs: tf.NamedAttrMap,
+): { x: () => tf.Tensor } {
+  const dim = numberAttr(attrs, 'dim');
+  const gatherAttrs = {
+    axis: stringAttr(attrs, 'axis'),
+    dim,
+    parts: numberAttr(attrs, 'parts'),
+    size: saved[0]!.shape[dim]!,
+    degree: numberAttr(attrs, 'degree'),
+    index: numberAttr(attrs, 'index'),
+  };
+  return { x: () => tf.engine().runKernel<tf.Tensor>('MerakAllGather', { x: single(dy) }, gatherAttrs) };
+}
+
+/** Started and awaited apart, they are the same functions: here all happens at the start. */
+export const allReduceStart: KernelDefinition = { ...allReduce, kernel: 'MerakAllReduceStart' };
+export const allGatherStart: KernelDefinition = { ...allGather, kernel: 'MerakAllGatherStart' };
+export const reduceScatterStart: KernelDefinition = { ...reduceScatter, kernel: 'MerakReduceScatterStart' };
+
+/** `source` is what a collective in the background still reads: named so that its memory stays. */
+export const wait: KernelDefinition = {
+  kernel: 'MerakWait',
+  inputs: ['x', 'source?'],
+  reference: (inputs) => tf.clone(input(inputs, 'x')),
   gradient: {
-    inputsToSave: ['x'],
-    gradFunc(dy, saved, attrs) {
-      const dim = numberAttr(attrs, 'dim');
-      const gatherAttrs = {
-        axis: stringAttr(attrs, 'axis'),
-        dim,
-        parts: numberAttr(attrs, 'parts'),
-        size: saved[0]!.shape[dim]!,
-        degree: numberAttr(attrs, 'degree'),
-        index: numberAttr(attrs, 'index'),
-      };
-      return { x: () => tf.engine().runKernel<tf.Tensor>('MerakAllGather', { x: single(dy) }, gatherAttrs) };
-    },
+    gradFunc: (dy) => ({ x: () => tf.engine().runKernel<tf.Tensor>('Identity', { x: single(dy) }) }),
   },
 };

@@ -11,7 +11,10 @@ function placeOf(attrs: tf.NamedAttrMap, shape: readonly number[]): { stream: Ra
   const { seed, step, microBatch } = randomContext();
   const offsets = numbersAttr(attrs, 'offsets');
   const batchDim = numberAttr(attrs, 'batchDim');
-  if (batchDim >= 0) offsets[batchDim] = offsets[batchDim]! + microBatch * shape[batchDim]!;
+  if (batchDim >= 0) {
+    const { batchExtent = shape[batchDim]! } = attrs as { readonly batchExtent?: number };
+    offsets[batchDim] = offsets[batchDim]! + microBatch * batchExtent;
+  }
   const region = { shape, globalShape: numbersAttr(attrs, 'globalShape'), offsets };
   return { stream: { seed, step, node: numberAttr(attrs, 'node') }, region };
 }

@@ -1,11 +1,23 @@
 /** Registers Merak's kernels and their gradients with tfjs. */
 import * as tf from '@tensorflow/tfjs';
 import { attention, attentionGrad } from './attention.js';
-import { allGather, allReduce, fanOut, shard } from './collectives.js';
+import {
+  allGather,
+  allGatherStart,
+  allReduce,
+  allReduceStart,
+  fanOut,
+  reduceScatter,
+  reduceScatterStart,
+  shard,
+  wait,
+} from './collectives.js';
+import { columnSum } from './columnSum.js';
 import { type KernelDefinition, kernelFunction } from './definition.js';
 import { embedding, embeddingGrad } from './embedding.js';
 import { gelu, geluGrad } from './gelu.js';
 import { layerNorm, layerNormGrad } from './layerNorm.js';
+import { packedAttention, packedAttentionGrad } from './packedAttention.js';
 import { dropout, random } from './random.js';
 import { shardedCrossEntropy, softmaxCrossEntropy, softmaxCrossEntropyGrad } from './softmaxCrossEntropy.js';
 import { vocabParallelCrossEntropy } from './vocabParallelCrossEntropy.js';
@@ -13,6 +25,9 @@ import { vocabParallelCrossEntropy } from './vocabParallelCrossEntropy.js';
 export const KERNELS: readonly KernelDefinition[] = [
   attention,
   attentionGrad,
+  packedAttention,
+  packedAttentionGrad,
+  columnSum,
   layerNorm,
   layerNormGrad,
   gelu,
@@ -29,6 +44,11 @@ export const KERNELS: readonly KernelDefinition[] = [
   fanOut,
   allGather,
   shard,
+  reduceScatter,
+  allReduceStart,
+  allGatherStart,
+  reduceScatterStart,
+  wait,
 ];
 
 let gradientsRegistered = false;

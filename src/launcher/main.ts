@@ -43,6 +43,15 @@ export function merakCommand(): Command {
       const { doctor } = await import('./doctor.js');
       process.exitCode = await doctor(report);
     });
+  program
+    .command('profile')
+    .description('measure this machine for the cost model')
+    .option('--threads <number>', 'threads of each rank', countOfThreads, 1)
+    .option('--report <file>', 'write the profile to this JSON file (default: in the cache of the user)')
+    .action(async (options: { threads: number; report?: string }) => {
+      const { profile } = await import('./profile.js');
+      process.exitCode = await profile(options);
+    });
   return program;
 }
 
@@ -57,7 +66,7 @@ function scriptCommand(mode: LaunchMode, description: string): Command {
     .action(async (script: string, args: string[], values: Record<string, unknown>) => {
       if (script.startsWith('-')) throw unknownFlag(script, command);
       const separator = args.indexOf('--');
-      refuseMisspelt(separator === -1 ? args : args.slice(0, separator), command);
+      refuseMisspelt(beforeSeparator(args, command), command);
       const scriptArgs = separator === -1 ? args : args.toSpliced(separator, 1);
       const verifySteps = mode === 'verify' ? { verifySteps: Number(values.steps) } : {};
       await runScript(script, scriptArgs, { mode, flags: givenFlags(values), ...verifySteps });
@@ -65,11 +74,28 @@ function scriptCommand(mode: LaunchMode, description: string): Command {
   return addFlags(command);
 }
 
+/** The arguments in front of `--`. Commander keeps that sign only sometimes, so what was typed tells how much stood behind. */
+function beforeSeparator(args: readonly string[], command: Command): readonly string[] {
+  const typed = Reflect.get(command.parent ?? command, 'rawArgs') as readonly string[];
+  const at = typed.indexOf('--');
+  return at === -1
+    ? args
+    : args.slice(0, Math.max(0, args.length - (typed.length - at - 1))).filter((arg) => arg !== '--');
+}
+
 function countOfSteps(value: string): number {
-  const steps = Number(value);
-  if (Number.isInteger(steps) && steps >= 1) return steps;
-  throw new MerakError('config/invalid', "flag '--steps' wants a whole number of at least 1", {
-    path: 'command line: --steps',
+  return countOf('--steps', value);
+}
+
+function countOfThreads(value: string): number {
+  return countOf('--threads', value);
+}
+
+function countOf(flag: string, value: string): number {
+  const count = Number(value);
+  if (Number.isInteger(count) && count >= 1) return count;
+  throw new MerakError('config/invalid', `flag '${flag}' wants a whole number of at least 1`, {
+    path: `command line: ${flag}`,
     received: value,
   });
 }

@@ -1,7 +1,8 @@
 /** Which nodes are tied to one stage and which may be repeated wherever their result is wanted. */
-import type { Graph } from '../graph/graph.js';
+
 import { numElements, valueBytes } from '../graph/cost.js';
-import { consumersOf, producersOf, valueOf } from './producers.js';
+import type { Graph } from '../graph/graph.js';
+import { consumersOf, producersOf, tensorType } from './producers.js';
 
 /**
  * - `anchored`: runs on one stage; its result is sent to later ones.
@@ -57,14 +58,14 @@ export function classifyNodes(graph: Graph): Classes {
   function isFixed(value: number): boolean {
     if (constants.has(value)) return true;
     const made = graph.nodes[producer[value] ?? -1];
-    return made !== undefined && made.inputs.every((input) => constants.has(input));
+    return made?.inputs.every((input) => constants.has(input)) ?? false;
   }
 
   function isCheap(index: number): boolean {
     const node = graph.nodes[index];
     if (node === undefined) return false;
     const elements = (ids: readonly number[]) =>
-      ids.reduce((sum, id) => sum + numElements(valueOf(graph, id).shape), 0);
+      ids.reduce((sum, id) => sum + numElements(tensorType(graph, id).shape), 0);
     return elements(node.inputs) <= CHEAP_INPUT_ELEMENTS_PER_OUTPUT * elements(node.outputs) + 4096;
   }
 
@@ -78,10 +79,10 @@ export function classifyNodes(graph: Graph): Classes {
       const parameters = behind[first] ?? [];
       if (classOf[index] !== 'duplicable' || parameters.length === 0) continue;
       const readers = node.outputs.flatMap((output) => consumers[output] ?? []);
-      const outputBytes = node.outputs.reduce((sum, id) => sum + valueBytes(valueOf(graph, id)), 0);
+      const outputBytes = node.outputs.reduce((sum, id) => sum + valueBytes(tensorType(graph, id)), 0);
       const parameterBytes = parameters.reduce((sum, parameter) => {
         const value = graph.parameters[parameter]?.value;
-        return sum + (value === undefined ? 0 : valueBytes(valueOf(graph, value)));
+        return sum + (value === undefined ? 0 : valueBytes(tensorType(graph, value)));
       }, 0);
       const feedsReductions = readers.length > 0 && readers.every((reader) => classOf[reader] === 'reduction');
       if (outputBytes * 8 <= parameterBytes || feedsReductions) classOf[index] = 'reduction';

@@ -1,8 +1,9 @@
 /** What would have to be sent at each place a graph could be cut. */
+
+import { valueBytes } from '../graph/cost.js';
 import type { Graph } from '../graph/graph.js';
 import type { Classes } from './classify.js';
-import { valueBytes } from '../graph/cost.js';
-import { isAlias, producersOf, valueOf } from './producers.js';
+import { isAlias, producersOf, tensorType } from './producers.js';
 
 /** At cut i, between `order[i - 1]` and `order[i]`: entries 0..order.length. */
 export interface Crossing {
@@ -44,7 +45,7 @@ export function crossingBytes(graph: Graph, classes: Classes, order: readonly nu
   let live: { readonly bytes: number; readonly until: number }[] = [];
   for (let cut = 0; cut <= order.length; cut++) {
     for (const value of starts[cut] ?? []) {
-      live.push({ bytes: valueBytes(valueOf(graph, value)), until: lastUse[value] ?? -1 });
+      live.push({ bytes: valueBytes(tensorType(graph, value)), until: lastUse[value] ?? -1 });
     }
     live = live.filter((value) => value.until >= cut);
     bytes.push(live.reduce((sum, value) => sum + value.bytes, 0));

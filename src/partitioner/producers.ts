@@ -27,8 +27,8 @@ export function consumersOf(graph: Graph): number[][] {
   return consumers;
 }
 
-/** @throws MerakError 'plan/invalid' for an id the graph does not have. */
-export function valueOf(graph: Graph, id: ValueId): Value {
+/** Shape and dtype of a value. @throws MerakError 'plan/invalid' for an id the graph does not have. */
+export function tensorType(graph: Graph, id: ValueId): Value {
   const value = graph.values[id];
   if (value === undefined) throw new MerakError('plan/invalid', `the graph has no value ${id}`);
   return value;

@@ -3,7 +3,7 @@ import type { Graph } from '../graph/graph.js';
 import { type Classes, classifyNodes } from './classify.js';
 import { type Crossing, crossingBytes } from './crossing.js';
 import { cuttingOrder } from './order.js';
-import { valueOf } from './producers.js';
+import { tensorType } from './producers.js';
 
 export interface Shards {
   readonly numShards: number;
@@ -21,10 +21,21 @@ const SAME_BYTES = 1.05;
 const RECURRENT_USES = 4;
 
 /**
- * Between any two consecutive uses of weight matrices lies one candidate: the place where the fewest bytes cross (Merak's
- * partitioner asks for one tensor; bytes say the same and bear wide models). Of these, cuts are made where one tensor
- * crosses or where fewer bytes cross than at both neighbours, and not inside a recurrence. When that yields fewer than
- * `atLeast` shards, every candidate becomes a cut.
+ * Between any two consecutive uses of weight matrices lies one candidate: the place where the fewest bytes cross. Of
+ * these, cuts are made where one tensor crosses or where fewer bytes cross than at both neighbours, and not inside a
+ * recurrence. When that yields fewer than `atLeast` shards, every candidate becomes a cut.
+ *
+ * Merak's own pass (merak.md 1.3; test/partitioner/farthestMinDeps.ts) walks the same proxy graph node by node, closes a
+ * shard when its parameters exceed a share of all, 1 / (2 L + 4), and undoes every cut that a later dependency turns out to
+ * reach over. For a stack of transformer blocks, and small enough shares, both end with a cut after each attention and
+ * each MLP (tested). They differ where
+ * the paper's rules are about something else than traffic:
+ * - It asks for one tensor per cut but for values with more than five users. Counting bytes admits the two tensors of an
+ *   encoder-decoder or a U-Net where nothing narrower exists; the paper collapses everything between such a tensor's ends
+ *   into one shard.
+ * - Its shards hold equal shares of the parameters, so the number of layers must be known and an embedding needs a rule of
+ *   its own. Ours are as small as clean cuts allow; balancing is the search's work, by seconds and bytes (balance.ts).
+ * - Batch fields, and cheap work on them, are repeated on each stage that reads them, so that they hold no cut back.
  */
 export function shardGraph(graph: Graph, options: { readonly atLeast?: number } = {}): Shards {
   const classes = classifyNodes(graph);
@@ -49,7 +60,7 @@ function candidateCuts(graph: Graph, classes: Classes, order: readonly number[],
   const usesWeights = (index: number) =>
     classes.classOf[index] === 'anchored' &&
     (graph.nodes[index]?.inputs ?? []).some(
-      (input) => (classes.parametersBehind[input] ?? []).length > 0 && valueOf(graph, input).shape.length >= 2,
+      (input) => (classes.parametersBehind[input] ?? []).length > 0 && tensorType(graph, input).shape.length >= 2,
     );
   const heavy = order.flatMap((node, position) => (usesWeights(node) ? [position] : []));
   return heavy.slice(1).map((end, index) => {

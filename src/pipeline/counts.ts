@@ -15,3 +15,12 @@ export function requireCounts(numStages: number, numMicroBatches: number): void 
     }
   }
 }
+
+/** @throws MerakError 'plan/invalid' unless it is a positive integer. */
+export function requireChunks(numChunks: number): void {
+  if (Number.isInteger(numChunks) && numChunks >= 1) return;
+  throw new MerakError('plan/invalid', 'a schedule needs a positive number of chunks per stage', {
+    expected: 'an integer >= 1',
+    received: String(numChunks),
+  });
+}

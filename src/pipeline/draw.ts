@@ -3,9 +3,9 @@ import type { Schedule } from './schedule.js';
 import { makespan, type TaskCosts, timeline } from './timeline.js';
 
 export interface DrawOptions {
-  /** Which stages recompute; default none. */
+  /** Which virtual stages recompute; default none. */
   readonly recomputes?: readonly boolean[];
-  /** Unit costs; default F 1, R 1, B 2. */
+  /** Unit costs; default F 1, R 1 and B 2, or B 1 and W 1 where the schedule splits them. */
   readonly costs?: Omit<TaskCosts, 'recomputes'>;
   /** Widest line, in characters; longer timelines end in an ellipsis. Default 160. */
   readonly width?: number;
@@ -17,7 +17,7 @@ export interface DrawOptions {
  */
 export function drawSchedule(schedule: Schedule, options: DrawOptions = {}): string {
   const costs: TaskCosts = {
-    ...(options.costs ?? { forward: 1, recompute: 1, backward: 2 }),
+    ...(options.costs ?? unitCosts(schedule)),
     recomputes: options.recomputes ?? [],
   };
   const rows = timeline(schedule, costs);
@@ -34,6 +34,11 @@ export function drawSchedule(schedule: Schedule, options: DrawOptions = {}): str
   });
   const idle = rows.map((row) => total - row.reduce((busy, task) => busy + task.end - task.start, 0));
   return [...lines, `${schedule.name}: ${total} units; idle per stage ${idle.join(' ')}`].join('\n');
+}
+
+function unitCosts(schedule: Schedule): Omit<TaskCosts, 'recomputes'> {
+  const splits = schedule.stages.some((tasks) => tasks.some(({ kind }) => kind === 'W'));
+  return { forward: 1, recompute: 1, ...(splits ? { backward: 1, weight: 1 } : { backward: 2 }) };
 }
 
 function clip(line: string, width: number): string {

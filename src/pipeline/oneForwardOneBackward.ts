@@ -1,6 +1,7 @@
 /** The 1F1B schedule: warm up, then one forward and one backward in turn, then drain. */
-import type { Schedule, Task } from './schedule.js';
+
 import { requireCounts } from './counts.js';
+import type { Schedule, Task } from './schedule.js';
 
 /**
  * Stage i runs min(p - 1 - i, m) forwards, then alternates forward and backward, then drains, so at most

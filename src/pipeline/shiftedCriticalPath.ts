@@ -1,6 +1,7 @@
 /** The shifted critical path (SCP) schedule of Merak (Lai et al., TPDS 2023). */
-import { alternate, oneForwardOneBackward } from './oneForwardOneBackward.js';
+
 import { requireCounts } from './counts.js';
+import { alternate, oneForwardOneBackward } from './oneForwardOneBackward.js';
 import type { Schedule, Task } from './schedule.js';
 
 /**

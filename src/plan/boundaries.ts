@@ -1,9 +1,9 @@
 /** What crosses between neighbouring stages, laid out alike on both sides. */
 import type { Derivative } from '../autodiff/derivative.js';
 import { MerakError } from '../errors.js';
-import type { Graph, ValueId } from '../graph/graph.js';
 import { valueBytes } from '../graph/cost.js';
-import { valueOf } from '../partitioner/producers.js';
+import type { Graph, ValueId } from '../graph/graph.js';
+import { tensorType } from '../partitioner/producers.js';
 import type { Stage } from '../partitioner/stage.js';
 import { packSequentially } from './memory.js';
 
@@ -15,7 +15,7 @@ export interface Message {
 }
 
 export function packMessage(graph: Graph, values: readonly ValueId[]): Message {
-  const { offsets, totalBytes } = packSequentially(values.map((value) => valueBytes(valueOf(graph, value))));
+  const { offsets, totalBytes } = packSequentially(values.map((value) => valueBytes(tensorType(graph, value))));
   return { values, offsets, bytes: totalBytes };
 }
 

@@ -1,8 +1,8 @@
 /** A list of graph nodes as a Program: every value at an address, views sharing their source's bytes. */
 import { MerakError } from '../errors.js';
-import type { Graph, Node, ValueId } from '../graph/graph.js';
 import { valueBytes } from '../graph/cost.js';
-import { valueOf } from '../partitioner/producers.js';
+import type { Graph, Node, ValueId } from '../graph/graph.js';
+import { tensorType } from '../partitioner/producers.js';
 import { assignOffsets, type Lifetime } from './memory.js';
 import type { Program, ProgramNode, ProgramValue, Space } from './plan.js';
 
@@ -47,15 +47,16 @@ export function buildProgram(input: ProgramInput): { readonly program: Program; 
   const values: ProgramValue[] = [];
   const indexOf = new Map<ValueId, number>();
   const describe = (id: ValueId, address: Address): ProgramValue => {
-    const { shape, dtype } = valueOf(input.graph, id);
-    return { shape, dtype, space: address.space, offset: address.offset };
+    const { shape, dtype, storedAs } = tensorType(input.graph, id);
+    return { shape, dtype: storedAs ?? dtype, space: address.space, offset: address.offset };
   };
   const reference = (id: ValueId): number => {
     const known = indexOf.get(id);
     if (known !== undefined) return known;
     const storage = input.storageOf[id] ?? id;
     const offset = scratch.offsetOf.get(storage);
-    const address = input.addressOf(storage) ?? (offset === undefined ? undefined : { space: 'scratch' as const, offset });
+    const address =
+      input.addressOf(storage) ?? (offset === undefined ? undefined : { space: 'scratch' as const, offset });
     if (address === undefined) throw new MerakError('plan/invalid', `value ${id} is read but never made`);
     indexOf.set(id, values.length);
     values.push(describe(id, address));
@@ -112,10 +113,13 @@ function layOutScratch(
       if (known === undefined && step.inputs.includes(id)) {
         throw new MerakError('plan/invalid', `${step.node.kernel} reads value ${id} before it is made`);
       }
-      const bytes = valueBytes(valueOf(input.graph, storage));
+      const bytes = valueBytes(tensorType(input.graph, storage));
       lifetimes.set(storage, { bytes, start: known?.start ?? at, end: at });
     }
   });
   const { offsets, totalBytes } = assignOffsets([...lifetimes.values()]);
-  return { offsetOf: new Map([...lifetimes.keys()].map((storage, index) => [storage, offsets[index] ?? 0])), totalBytes };
+  return {
+    offsetOf: new Map([...lifetimes.keys()].map((storage, index) => [storage, offsets[index] ?? 0])),
+    totalBytes,
+  };
 }

@@ -3,7 +3,16 @@ import type { Task } from '../pipeline/schedule.js';
 import type { LoweredStage } from './lower.js';
 import type { Instruction, Program, Slots, Space } from './plan.js';
 
-const SLOTTED = ['batch', 'received', 'sent', 'saved', 'receivedGradients', 'sentGradients'] as const;
+const SLOTTED = [
+  'batch',
+  'received',
+  'sent',
+  'saved',
+  'receivedGradients',
+  'sentGradients',
+  'pending',
+  'recomputed',
+] as const;
 type Slotted = (typeof SLOTTED)[number];
 
 /** Messages a rank may have posted and not yet taken: one under way, one being written. */
@@ -41,7 +50,7 @@ export function listInstructions(input: InstructionInput): InstructionList {
   const early = new Set<number>();
 
   const lastReader = (space: Slotted): Program['kind'] =>
-    (['backward', 'recompute'] as const).find((kind) => spaces.get(kind)?.has(space)) ?? 'forward';
+    (['weights', 'backward', 'recompute'] as const).find((kind) => spaces.get(kind)?.has(space)) ?? 'forward';
   const run = (kind: Program['kind'], micro: number) => {
     if (!programs.has(kind)) return;
     if (kind === 'forward' && present('sent')) {
@@ -50,9 +59,11 @@ export function listInstructions(input: InstructionInput): InstructionList {
     if (kind === 'backward' && present('sentGradients')) {
       slots.take('sentGradients', micro, slots.nextInRing('sentGradients', sendSlots()));
     }
-    if (present('saved') && kind === (lowered.savesForward ? 'forward' : 'recompute')) slots.take('saved', micro);
+    if (kind === 'backward' && present('pending')) slots.take('pending', micro);
+    if (kind === 'forward' && present('saved')) slots.take('saved', micro);
+    if (kind === 'recompute' && present('recomputed')) slots.take('recomputed', micro);
     instructions.push({ kind, micro, slots: slots.of(micro, spaces.get(kind) ?? new Set()) });
-    for (const space of ['batch', 'received', 'saved', 'receivedGradients'] as const) {
+    for (const space of ['batch', 'received', 'saved', 'receivedGradients', 'pending', 'recomputed'] as const) {
       if (lastReader(space) === kind) slots.release(space, micro);
     }
   };
@@ -83,6 +94,8 @@ export function listInstructions(input: InstructionInput): InstructionList {
       if (!early.has(micro)) run('recompute', micro);
       run('backward', micro);
       message('send', 'gradient', micro, input.before);
+    } else {
+      run('weights', micro);
     }
   }
   if (input.closing !== 'predict') instructions.push({ kind: 'reduce' });
@@ -138,6 +151,8 @@ class SlotTable {
       saved: slot('saved'),
       receivedGradients: slot('receivedGradients'),
       sentGradients: slot('sentGradients'),
+      pending: slot('pending'),
+      recomputed: slot('recomputed'),
     };
   }
 
@@ -150,6 +165,8 @@ class SlotTable {
       saved: count('saved'),
       receivedGradients: count('receivedGradients'),
       sentGradients: count('sentGradients'),
+      pending: count('pending'),
+      recomputed: count('recomputed'),
     };
   }
 }

@@ -1,13 +1,14 @@
 /** A stage as programs: what runs forward, what is run again, what runs backward, and where every value lies. */
 import type { Derivative } from '../autodiff/derivative.js';
+import { neededByBackward } from '../autodiff/needed.js';
 import { MerakError } from '../errors.js';
-import type { Graph, Node, ValueId } from '../graph/graph.js';
 import { valueBytes } from '../graph/cost.js';
-import { valueOf } from '../partitioner/producers.js';
+import type { Graph, Node, ValueId } from '../graph/graph.js';
+import { tensorType } from '../partitioner/producers.js';
 import type { Stage } from '../partitioner/stage.js';
-import { neededByBackward } from '../recompute/saved.js';
 import { type GradientMessages, isReceived, type Message, packMessage, receivedValues } from './boundaries.js';
 import { type Address, buildProgram, type Effect } from './buildProgram.js';
+import { gradientTerms } from './gradientTerms.js';
 import { packSequentially } from './memory.js';
 import type { Executable, InputPlan, OutputPlan, Program, Space } from './plan.js';
 import { storageOfValues } from './storage.js';
@@ -30,6 +31,8 @@ export interface LoweringInput {
     readonly messages: GradientMessages;
     /** What the forward program keeps; the rest is recomputed. */
     readonly saved: ReadonlySet<ValueId>;
+    /** Whether gradients of parameters that no gradient to send needs get a program of their own (W). Default false. */
+    readonly splitsWeights?: boolean;
   };
 }
 
@@ -41,8 +44,6 @@ export interface LoweredStage {
   readonly metrics: readonly string[];
   readonly outputs: readonly OutputPlan[];
   readonly constants: Executable['constants'];
-  /** Whether forward leaves anything in `saved`: then its slot is taken from forward on, else from recompute on. */
-  readonly savesForward: boolean;
 }
 
 /** @throws MerakError 'plan/invalid' when the stage cannot be laid out (a metric that is no f32 scalar, ...). */
@@ -55,7 +56,7 @@ export function lowerStage(input: LoweringInput): LoweredStage {
   const inputs = placeInputs(stage);
   const received = packMessage(graph, receivedValues(stage));
   const sent = input.isLast && input.results === 'metrics' ? undefined : packMessage(graph, outputValues(stage));
-  const constants = packSequentially(graph.constants.map(({ value }) => valueBytes(valueOf(graph, value))));
+  const constants = packSequentially(graph.constants.map(({ value }) => valueBytes(tensorType(graph, value))));
   const needed = backward === undefined ? new Set<ValueId>() : neededByBackward(backward.derivative);
 
   const external = new Map<ValueId, Address>();
@@ -70,12 +71,17 @@ export function lowerStage(input: LoweringInput): LoweredStage {
     place(constant.value, 'constants', constants.offsets[i] ?? 0);
   });
 
-  // Two ways into the `saved` space: kept by forward, or made again by recompute.
+  // What backward reads lies in `saved`, kept by forward, or in `recomputed`, made again.
   const keptStorages = new Set([...(backward?.saved ?? [])].map(storage));
   const isKept = (value: ValueId) => keptStorages.has(storage(value)) || external.has(storage(value));
-  const savedStorages = [...new Set([...needed].map(storage))].filter((value) => !external.has(value));
-  const saved = packMessage(graph, savedStorages);
+  const saved = packMessage(
+    graph,
+    [...keptStorages].filter((value) => !external.has(value)),
+  );
   const savedAddress = addresses(saved, 'saved');
+  const missingStorages = new Set([...needed].filter((value) => !isKept(value)).map(storage));
+  const recomputed = packMessage(graph, [...missingStorages]);
+  const recomputedAddress = addresses(recomputed, 'recomputed');
   const sentAddress = sent === undefined ? new Map<ValueId, Address>() : addresses(mapValues(sent, storage), 'sent');
 
   const forwardEffects = [
@@ -86,8 +92,7 @@ export function lowerStage(input: LoweringInput): LoweredStage {
     }),
   ];
   const forwardNodes = graph.nodes.slice(0, numForward);
-  const forwardAddress = (value: ValueId) =>
-    external.get(value) ?? (keptStorages.has(value) ? savedAddress.get(value) : undefined) ?? sentAddress.get(value);
+  const forwardAddress = (value: ValueId) => external.get(value) ?? savedAddress.get(value) ?? sentAddress.get(value);
   const build = (
     kind: Program['kind'],
     nodes: readonly Node[],
@@ -98,20 +103,33 @@ export function lowerStage(input: LoweringInput): LoweredStage {
     return buildProgram({ kind, graph, nodes, effects: misplaced, storageOf, addressOf });
   };
 
-  const keptValues = [...needed].filter((value) => keptStorages.has(storage(value)));
-  const forwardResults = [...forwardEffects.map((effect) => effect.value), ...keptValues];
+  const forwardResults = [...forwardEffects.map((effect) => effect.value), ...saved.values];
+  let pending: Message = { values: [], offsets: [], bytes: 0 };
   const built = [build('forward', nodesFor(forwardNodes, forwardResults), forwardEffects, forwardAddress)];
   if (backward !== undefined) {
-    const kept = (value: ValueId) => external.get(value) ?? savedAddress.get(value);
+    const kept = (value: ValueId) => external.get(value) ?? savedAddress.get(value) ?? recomputedAddress.get(value);
     const missing = [...needed].filter((value) => !isKept(value));
     const again = nodesFor(forwardNodes, missing, isKept);
     if (again.length > 0) built.push(build('recompute', again, [], kept));
     const { returning } = backward.messages;
     const returned = addresses(mapValues(returning, storage), 'sentGradients');
     const effects = [...gradientEffects(input, backward.derivative), ...copies(returning, 'sentGradients')];
-    const back = nodesFor(graph.nodes.slice(numForward), effects.map((effect) => effect.value));
+    const backwardNodes = graph.nodes.slice(numForward);
+    const back = nodesFor(backwardNodes, valuesOf(effects));
     checkUpdatedParameters(graph, [...again, ...back], storage);
-    built.push(build('backward', back, effects, (value) => kept(value) ?? returned.get(value)));
+    if (backward.splitsWeights === true) {
+      const split = splitBackward(backwardNodes, returning.values, effects);
+      const made = new Set(split.inputNodes.flatMap((node) => node.outputs).map(storage));
+      const left = split.leftForWeights.map(storage).filter((value) => made.has(value) && kept(value) === undefined);
+      pending = packMessage(graph, [...new Set(left)]);
+      const pendingAddress = addresses(pending, 'pending');
+      const keptOrPending = (value: ValueId) => kept(value) ?? pendingAddress.get(value);
+      const inputAddress = (value: ValueId) => keptOrPending(value) ?? returned.get(value);
+      built.push(build('backward', split.inputNodes, split.inputEffects, inputAddress));
+      built.push(build('weights', split.weightNodes, split.weightEffects, keptOrPending));
+    } else {
+      built.push(build('backward', back, effects, (value) => kept(value) ?? returned.get(value)));
+    }
   }
   const metrics = sent === undefined ? stage.graph.outputs.map((output) => output.name) : [];
   const results = input.isLast && sent !== undefined ? sent : undefined;
@@ -127,22 +145,26 @@ export function lowerStage(input: LoweringInput): LoweredStage {
       receivedGradients: backward?.messages.arriving.bytes ?? 0,
       sentGradients: backward?.messages.returning.bytes ?? 0,
       scratch: Math.max(...built.map(({ scratchBytes }) => scratchBytes)),
+      pending: pending.bytes,
+      recomputed: recomputed.bytes,
     },
     inputs: inputs.fields.map(({ value: _, ...plan }) => plan),
     metrics,
     outputs: results === undefined ? [] : outputPlans(stage, graph, results),
     constants: graph.constants.map(({ data }, i) => ({ offset: constants.offsets[i] ?? 0, data })),
-    savesForward: keptValues.some((value) => !external.has(storage(value))),
   };
 }
 
 function placeInputs(stage: Stage): { fields: (InputPlan & { value: ValueId })[]; bytes: number } {
   const fields = stage.graph.inputs.filter((input) => !isReceived(input.name));
-  const { offsets, bytes } = packMessage(stage.graph, fields.map((field) => field.value));
+  const { offsets, bytes } = packMessage(
+    stage.graph,
+    fields.map((field) => field.value),
+  );
   return {
     bytes,
     fields: fields.map(({ name, value }, i) => {
-      const { shape, dtype } = valueOf(stage.graph, value);
+      const { shape, dtype } = tensorType(stage.graph, value);
       return { name, shape, dtype, offset: offsets[i] ?? 0, value };
     }),
   };
@@ -154,7 +176,7 @@ function outputValues(stage: Stage): ValueId[] {
 
 function outputPlans(stage: Stage, graph: Graph, results: Message): OutputPlan[] {
   return stage.graph.outputs.map(({ name, value }, i) => {
-    const { shape, dtype } = valueOf(graph, value);
+    const { shape, dtype } = tensorType(graph, value);
     return { name, shape, dtype, offset: results.offsets[i] ?? 0 };
   });
 }
@@ -189,7 +211,7 @@ function copies(message: Message, space: Space): Effect[] {
 
 function metricEffects(stage: Stage, graph: Graph): Effect[] {
   return stage.graph.outputs.map(({ name, value }, i): Effect => {
-    const { shape, dtype } = valueOf(graph, value);
+    const { shape, dtype } = tensorType(graph, value);
     if (shape.length !== 0 || dtype !== 'float32') {
       throw new MerakError('plan/invalid', `'${name}' is not a scalar`, {
         path: name,
@@ -202,19 +224,22 @@ function metricEffects(stage: Stage, graph: Graph): Effect[] {
 }
 
 function gradientEffects(input: LoweringInput, derivative: Derivative): Effect[] {
-  return derivative.parameterGradients.flatMap((value, i): Effect[] => {
+  return gradientTerms(derivative).flatMap((terms, i): Effect[] => {
     const offset = input.parameters[i]?.gradientOffset ?? -1;
-    if (value === null || offset < 0) return [];
-    return [{ kernel: 'MerakAccumulate', value, target: { space: 'gradients', offset }, last: false }];
+    if (offset < 0) return [];
+    const target = { space: 'gradients', offset } as const;
+    return terms.map((value) => ({ kernel: 'MerakAccumulate', value, target, last: false }));
   });
 }
 
 /** What runs after the forward pass must not read a parameter that forward writes: it would see the new value. */
 function checkUpdatedParameters(graph: Graph, later: readonly Node[], storage: (value: ValueId) => ValueId): void {
-  const updated = new Map(graph.updates.flatMap(({ parameter }) => {
-    const target = graph.parameters[parameter];
-    return target === undefined ? [] : [[target.value, target.name] as const];
-  }));
+  const updated = new Map(
+    graph.updates.flatMap(({ parameter }) => {
+      const target = graph.parameters[parameter];
+      return target === undefined ? [] : [[target.value, target.name] as const];
+    }),
+  );
   for (const node of later) {
     const read = node.inputs.find((value) => updated.has(storage(value)));
     if (read === undefined) continue;
@@ -224,6 +249,34 @@ function checkUpdatedParameters(graph: Graph, later: readonly Node[], storage: (
       hint: 'train without recomputation',
     });
   }
+}
+
+interface SplitBackward {
+  readonly inputNodes: readonly Node[];
+  readonly inputEffects: readonly Effect[];
+  readonly weightNodes: readonly Node[];
+  readonly weightEffects: readonly Effect[];
+  /** What W reads of what B makes. */
+  readonly leftForWeights: readonly ValueId[];
+}
+
+/** B: what the gradients to send depend on, and the parameter gradients made on the way. W: the rest. */
+function splitBackward(
+  nodes: readonly Node[],
+  returning: readonly ValueId[],
+  effects: readonly Effect[],
+): SplitBackward {
+  const inputNodes = nodesFor(nodes, returning);
+  const made = new Set(inputNodes.flatMap((node) => node.outputs));
+  const isReady = ({ value, target }: Effect) => made.has(value) || target.space === 'sentGradients';
+  const weightEffects = effects.filter((effect) => !isReady(effect));
+  const weightNodes = nodesFor(nodes, valuesOf(weightEffects), (value) => made.has(value));
+  const leftForWeights = weightNodes.flatMap((node) => node.inputs).filter((value) => made.has(value));
+  return { inputNodes, inputEffects: effects.filter(isReady), weightNodes, weightEffects, leftForWeights };
+}
+
+function valuesOf(effects: readonly Effect[]): ValueId[] {
+  return effects.map((effect) => effect.value);
 }
 
 /** The nodes that the wanted values depend on, as far as they are not there already. */

@@ -26,7 +26,9 @@ export interface MemoryMap {
  * those it meets that holds it (best fit), else at the end. Deterministic; O(n^2) in the number of tensors.
  */
 export function assignOffsets(lifetimes: readonly Lifetime[]): MemoryMap {
-  const bySize = lifetimes.map((_, index) => index).sort((a, b) => bytesOf(b) - bytesOf(a) || startOf(a) - startOf(b) || a - b);
+  const bySize = lifetimes
+    .map((_, index) => index)
+    .sort((a, b) => bytesOf(b) - bytesOf(a) || startOf(a) - startOf(b) || a - b);
   const offsets = lifetimes.map(() => 0);
   const placed: number[] = []; // ascending by offset
   let totalBytes = 0;

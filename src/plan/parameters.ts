@@ -1,6 +1,6 @@
 /** The persistent arena of a rank: parameters, gradients, optimizer moments, and how they are reduced. */
 import { elementBytes, numElements } from '../graph/cost.js';
-import { layOutSpaces, packSequentially } from './memory.js';
+import { align, layOutSpaces, packSequentially } from './memory.js';
 import { coordinatesOf, reductionGroup } from './mesh.js';
 import type { Bucket, Group, Mesh, OptimizerPlan, ParameterPlan, RankParameter, SpacePlan } from './plan.js';
 
@@ -22,7 +22,8 @@ export interface PersistentInput {
   /** Per parameter: whether the forward pass writes it (batch-norm statistics). */
   readonly updated: readonly boolean[];
   readonly optimizer: OptimizerPlan;
-  readonly numMicroBatches: number;
+  /** ZeRO-1 (Rajbhandari et al., SC'20): every data replica keeps the moments of its piece only. Default false. */
+  readonly shardOptimizer?: boolean | undefined;
 }
 
 /** Moments the optimizer keeps per trainable parameter (docs/kernels.md): adam m, v; rmsprop s, mom[, mg]. */
@@ -35,11 +36,13 @@ export function numMoments(optimizer: OptimizerPlan): number {
 /**
  * Parameters of the rank's stage in plan order. In memory they are sorted by reduction group, so that a group's
  * gradients are one contiguous run and one bucket; gradients and each moment repeat that order. Gradients, and state
- * written by the forward pass, are averaged over the data axis.
+ * written by the forward pass, are averaged over the data axis (devices also divide gradients by the micro-batches of
+ * the executable that made them). With a sharded optimizer a bucket is padded to one equal piece per replica.
  */
 export function layOutParameters(input: PersistentInput): PersistentLayout {
   const { mesh, rank, groups, optimizer } = input;
-  const { pp, tp } = coordinatesOf(mesh, rank);
+  const { pp, tp, dp } = coordinatesOf(mesh, rank);
+  const numPieces = input.shardOptimizer === true ? mesh.dp : 1;
   const held = input.parameters.flatMap((parameter, index) => {
     if (!parameter.stages.includes(pp)) return [];
     const shape = input.localShapes[index] ?? parameter.shape;
@@ -54,14 +57,25 @@ export function layOutParameters(input: PersistentInput): PersistentLayout {
     a.index - b.index;
   const sorted = [...held].sort(order);
   const trainable = sorted.filter((entry) => entry.parameter.trainable);
-  const values = packSequentially(sorted.map((entry) => entry.bytes));
-  const gradients = packSequentially(trainable.map((entry) => entry.bytes));
+  const gradients = packRuns(trainable, numPieces);
+  const others = packSequentially(sorted.slice(trainable.length).map((entry) => entry.bytes));
+  const values = {
+    offsets: [...gradients.offsets, ...others.offsets.map((offset) => gradients.totalBytes + offset)],
+    totalBytes: gradients.totalBytes + others.totalBytes,
+  };
   const moments = numMoments(optimizer);
   const offsetOf = new Map(sorted.map((entry, at) => [entry.index, values.offsets[at] ?? 0]));
+  const pieceBases = packSequentially(gradients.runs.map(({ pieceBytes }) => pieceBytes));
+  const momentBytes = pieceBases.totalBytes;
   const gradientOf = new Map(trainable.map((entry, at) => [entry.index, gradients.offsets[at] ?? 0]));
 
   const parameters = held.map(({ parameter, index, shape }): RankParameter => {
     const gradientOffset = gradientOf.get(index) ?? -1;
+    const owned =
+      gradientOffset < 0
+        ? undefined
+        : ownedPart(gradients.runs, gradientOffset, numElements(shape), numPieces === 1 ? 0 : dp);
+    const run = owned?.run ?? 0;
     const sharded = parameter.layout.kind === 'shard' && mesh.tp > 1;
     return {
       parameter: index,
@@ -72,9 +86,13 @@ export function layOutParameters(input: PersistentInput): PersistentLayout {
       offset: offsetOf.get(index) ?? 0,
       gradientOffset,
       momentOffsets:
-        gradientOffset < 0
+        owned === undefined || (numPieces > 1 && owned.begin === owned.end)
           ? []
-          : Array.from({ length: moments }, (_, moment) => moment * gradients.totalBytes + gradientOffset),
+          : Array.from(
+              { length: moments },
+              (_, moment) => moment * momentBytes + (pieceBases.offsets[run] ?? 0) + owned.pieceOffset,
+            ),
+      ...(owned === undefined || numPieces === 1 ? {} : { owned: { begin: owned.begin, end: owned.end } }),
       countsInNorm: parameter.trainable && parameter.stages[0] === pp && (sharded || tp === 0),
       decays: parameter.trainable && parameter.shape.length >= 2,
     };
@@ -82,16 +100,66 @@ export function layOutParameters(input: PersistentInput): PersistentLayout {
   const { spaces, totalBytes } = layOutSpaces([
     { space: 'parameters', bytesPerSlot: values.totalBytes, numSlots: 1 },
     { space: 'gradients', bytesPerSlot: gradients.totalBytes, numSlots: 1 },
-    { space: 'optimizer', bytesPerSlot: gradients.totalBytes * moments, numSlots: 1 },
+    { space: 'optimizer', bytesPerSlot: momentBytes * moments, numSlots: 1 },
   ]);
   const states = sorted.filter((entry) => entry.state);
   return {
     parameters,
     spaces,
     totalBytes,
-    gradientBuckets: bucketsOf(trainable, gradientOf, 1 / mesh.dp),
+    gradientBuckets: gradients.runs.map(
+      ({ group, offset, endBytes, pieceBytes }): Bucket => ({
+        group,
+        offset,
+        length: numPieces === 1 ? (endBytes - offset) / 4 : (pieceBytes * numPieces) / 4,
+        scale: 1 / mesh.dp,
+        ...(numPieces === 1 ? {} : { pieceLength: pieceBytes / 4 }),
+      }),
+    ),
     stateBuckets: mesh.dp > 1 ? bucketsOf(states, offsetOf, 1 / mesh.dp) : [],
   };
+}
+
+/** Gradients that are reduced together: bytes from `offset` to `endBytes`, in pieces of `pieceBytes`. */
+interface Run {
+  readonly group: number;
+  readonly offset: number;
+  readonly endBytes: number;
+  readonly pieceBytes: number;
+}
+
+/** Gradients one after the other, each group's run padded to `numPieces` equal pieces. */
+function packRuns(
+  entries: readonly { group: number; bytes: number }[],
+  numPieces: number,
+): { offsets: number[]; totalBytes: number; runs: Run[] } {
+  const offsets: number[] = [];
+  const runs: Run[] = [];
+  let totalBytes = 0;
+  entries.forEach(({ group, bytes }, index) => {
+    const last = runs.at(-1);
+    const begins = last?.group !== group;
+    const offset = begins ? totalBytes : align(last.endBytes);
+    offsets.push(offset);
+    const start = begins ? offset : last.offset;
+    const endBytes = offset + bytes;
+    const pieceBytes = align((endBytes - start) / numPieces);
+    if (!begins) runs.pop();
+    runs.push({ group, offset: start, endBytes, pieceBytes });
+    if (entries[index + 1]?.group !== group) totalBytes = start + pieceBytes * numPieces;
+  });
+  return { offsets, totalBytes, runs };
+}
+
+/** The elements of a parameter that lie in a replica's piece of their run, and where they begin in the piece. */
+function ownedPart(runs: readonly Run[], gradientOffset: number, size: number, replica: number) {
+  const run = runs.findIndex(({ offset, endBytes }) => gradientOffset >= offset && gradientOffset < endBytes);
+  const { offset = 0, pieceBytes = 0 } = runs[run] ?? {};
+  const first = (gradientOffset - offset) / 4;
+  const piece = pieceBytes / 4;
+  const begin = Math.min(size, Math.max(0, replica * piece - first));
+  const end = Math.max(begin, Math.min(size, (replica + 1) * piece - first));
+  return { run, begin, end, pieceOffset: 4 * (first + begin - replica * piece) };
 }
 
 /** Neighbours of one group merge into one run; the padding between them goes along and stays zero. */

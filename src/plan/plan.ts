@@ -31,6 +31,10 @@ export const WORKING_SPACES = [
   'receivedGradients',
   'sentGradients',
   'scratch',
+  /** What B leaves for W, where weight gradients are split off. */
+  'pending',
+  /** What recomputation makes again for B (and W). */
+  'recomputed',
 ] as const;
 export type Space = (typeof PERSISTENT_SPACES)[number] | (typeof WORKING_SPACES)[number];
 
@@ -42,10 +46,13 @@ export interface SpacePlan {
   readonly numSlots: number;
 }
 
+/** What programs compute on: graph dtypes, and bfloat16 where autocast stores a value so. */
+export type ProgramDType = DType | 'bfloat16';
+
 /** A tensor of a program and where it lies: `arena + space.base + slot * space.bytesPerSlot + offset`. */
 export interface ProgramValue {
   readonly shape: readonly number[];
-  readonly dtype: DType;
+  readonly dtype: ProgramDType;
   readonly space: Space;
   readonly offset: number;
 }
@@ -65,7 +72,8 @@ export interface ProgramNode {
 }
 
 export interface Program {
-  readonly kind: 'forward' | 'recompute' | 'backward';
+  /** With a `weights` program, `backward` makes the gradients to send and `weights` those of parameters that wait. */
+  readonly kind: 'forward' | 'recompute' | 'backward' | 'weights';
   readonly values: readonly ProgramValue[];
   readonly nodes: readonly ProgramNode[];
 }
@@ -78,16 +86,34 @@ export interface Slots {
   readonly saved: number;
   readonly receivedGradients: number;
   readonly sentGradients: number;
+  readonly pending: number;
+  readonly recomputed: number;
 }
 
 /** What a rank does in a step, in order. `send` never waits for the receiver, except that its slot's previous message must have been taken. */
 export type Instruction =
   /** Copy micro-batch `micro` of the step's batch into a `batch` slot. */
   | { readonly kind: 'load'; readonly micro: number; readonly slot: number }
-  | { readonly kind: 'forward' | 'recompute' | 'backward'; readonly micro: number; readonly slots: Slots }
+  | {
+      readonly kind: 'forward' | 'recompute' | 'backward' | 'weights';
+      readonly micro: number;
+      readonly slots: Slots;
+    }
   /** Activations go from `sent` of this rank to `received` of `peer`; gradients from `sentGradients` to `receivedGradients`. */
-  | { readonly kind: 'send'; readonly what: 'activation' | 'gradient'; readonly micro: number; readonly slot: number; readonly peer: number }
-  | { readonly kind: 'receive'; readonly what: 'activation' | 'gradient'; readonly micro: number; readonly slot: number; readonly peer: number }
+  | {
+      readonly kind: 'send';
+      readonly what: 'activation' | 'gradient';
+      readonly micro: number;
+      readonly slot: number;
+      readonly peer: number;
+    }
+  | {
+      readonly kind: 'receive';
+      readonly what: 'activation' | 'gradient';
+      readonly micro: number;
+      readonly slot: number;
+      readonly peer: number;
+    }
   /** Set the `gradients` (train) and `metrics` spaces to zero: always first. */
   | { readonly kind: 'zero' }
   /** All-reduce gradients (`RankPlan.gradientBuckets`), then metrics over the data axis. */
@@ -128,6 +154,11 @@ export interface RankParameter {
   readonly gradientOffset: number;
   /** Byte offset of each optimizer moment (Adam: m, v; momentum: accumulator; SGD: none). */
   readonly momentOffsets: readonly number[];
+  /**
+   * With a sharded optimizer (ZeRO-1): the elements this rank updates, flat, `end` excluded; its moments hold these alone (none
+   * when empty). Absent: all of them.
+   */
+  readonly owned?: { readonly begin: number; readonly end: number };
   /** Whether this rank's copy counts in the global gradient norm (each logical element counts exactly once per dp replica). */
   readonly countsInNorm: boolean;
   /** Whether decoupled weight decay applies (rank >= 2 parameters). */
@@ -140,14 +171,32 @@ export interface Bucket {
   readonly offset: number;
   readonly length: number;
   readonly scale: number;
+  /**
+   * With a sharded optimizer: floats of each data replica's piece; `length` is dp of them. `reduce` leaves replica r the sum of
+   * piece r only, and after `update` the same pieces of the parameters, which lie at the same offsets in `parameters`, are
+   * gathered over the data axis.
+   */
+  readonly pieceLength?: number;
 }
 
 export type OptimizerPlan =
   | { readonly kind: 'sgd' }
   | { readonly kind: 'momentum'; readonly momentum: number; readonly nesterov: boolean }
-  | { readonly kind: 'rmsprop'; readonly decay: number; readonly momentum: number; readonly epsilon: number; readonly centered: boolean }
+  | {
+      readonly kind: 'rmsprop';
+      readonly decay: number;
+      readonly momentum: number;
+      readonly epsilon: number;
+      readonly centered: boolean;
+    }
   /** Adam as tfjs computes it when weightDecay is 0 (its epsilon placement: docs/kernels.md), AdamW otherwise. */
-  | { readonly kind: 'adam'; readonly beta1: number; readonly beta2: number; readonly epsilon: number; readonly weightDecay: number };
+  | {
+      readonly kind: 'adam';
+      readonly beta1: number;
+      readonly beta2: number;
+      readonly epsilon: number;
+      readonly weightDecay: number;
+    };
 
 /** One batch field as a stage uses it, per micro-batch. */
 export interface InputPlan {
@@ -213,7 +262,8 @@ export interface StageSummary {
   /** Per step and rank. */
   readonly sendBytes: number;
   readonly allReduceBytes: number;
-  readonly recompute: 'none' | 'full';
+  /** What is run again before backward: nothing, the whole forward pass, or the part that is cheapest per byte. */
+  readonly recompute: 'none' | 'full' | 'partial';
 }
 
 export interface Plan {
@@ -221,6 +271,10 @@ export interface Plan {
   readonly scheduleName: string;
   readonly numMicroBatches: number;
   readonly microBatchSize: number;
+  /** Sub-batches of a micro-batch that overlap each other's tensor-parallel exchanges. Default 1. */
+  readonly numSubBatches?: number;
+  /** Whether values between the products may be split along the sequence over the tensor axis. Default 'off'. */
+  readonly sequenceParallel?: 'auto' | 'on' | 'off';
   readonly seed: number;
   readonly parameters: readonly ParameterPlan[];
   /** The tasks per stage, as data, for drawing and checking. */

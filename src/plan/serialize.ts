@@ -3,7 +3,14 @@ import { fileURLToPath } from 'node:url';
 import protobuf from 'protobufjs';
 import { MerakError } from '../errors.js';
 import type { Plan, RankPlan } from './plan.js';
-import { planFromWire, planToWire, rankPlanFromWire, rankPlanToWire, type WirePlan, type WireRankPlan } from './wirePlan.js';
+import {
+  planFromWire,
+  planToWire,
+  rankPlanFromWire,
+  rankPlanToWire,
+  type WirePlan,
+  type WireRankPlan,
+} from './wirePlan.js';
 
 // The same relative place from src/plan and from dist/plan.
 const ROOT = protobuf.loadSync(fileURLToPath(new URL('../../proto/merak.proto', import.meta.url)));

@@ -1,4 +1,4 @@
-/** Which values of a graph share their bytes: reshaped views and fan-outs of one source. */
+/** Which values of a graph share their bytes: reshaped views, fan-outs of one source, a collective's result awaited. */
 import type { Graph, ValueId } from '../graph/graph.js';
 import { isAlias } from '../partitioner/producers.js';
 
@@ -8,7 +8,8 @@ export function storageOfValues(graph: Graph): ValueId[] {
   for (const node of graph.nodes) {
     const [input, output] = [node.inputs[0], node.outputs[0]];
     if (input === undefined || output === undefined) continue;
-    if (isAlias(node) || node.kernel === 'MerakFanOut') storage[output] = storage[input] ?? input;
+    if (isAlias(node) || node.kernel === 'MerakFanOut' || node.kernel === 'MerakWait')
+      storage[output] = storage[input] ?? input;
   }
   return storage;
 }

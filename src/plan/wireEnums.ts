@@ -3,10 +3,11 @@ import { MerakError } from '../errors.js';
 import { PERSISTENT_SPACES, WORKING_SPACES } from './plan.js';
 
 export const DTYPES = ['float32', 'int32', 'bool'] as const;
+export const PROGRAM_DTYPES = [...DTYPES, 'bfloat16'] as const;
 export const SPACES = [...PERSISTENT_SPACES, ...WORKING_SPACES] as const;
 export const LAYOUTS = ['replicate', 'shard', 'partial'] as const;
 export const INITIALIZERS = ['constant', 'uniform', 'normal', 'truncatedNormal'] as const;
-export const PROGRAMS = ['forward', 'recompute', 'backward'] as const;
+export const PROGRAMS = ['forward', 'recompute', 'backward', 'weights'] as const;
 export const INSTRUCTIONS = [
   'load',
   'forward',
@@ -18,9 +19,11 @@ export const INSTRUCTIONS = [
   'reduce',
   'reduceState',
   'update',
+  'weights',
 ] as const;
 export const MESSAGES = ['activation', 'gradient'] as const;
 export const AXES = ['tp', 'dp', 'world', 'tie'] as const;
+export const RECOMPUTATIONS = ['none', 'full', 'partial'] as const;
 export const TASKS = ['F', 'R', 'B', 'W'] as const;
 
 /** @throws MerakError 'plan/invalid' for a number the enum does not have. */

@@ -1,7 +1,16 @@
 /** Executables on the wire: programs, instructions, spaces, constants. */
-import type { Executable, InputPlan, Instruction, Program, ProgramNode, ProgramValue, Slots, SpacePlan } from './plan.js';
+import type {
+  Executable,
+  InputPlan,
+  Instruction,
+  Program,
+  ProgramNode,
+  ProgramValue,
+  Slots,
+  SpacePlan,
+} from './plan.js';
 import { attrsFromWire, attrsToWire, type WireAttrs } from './wireAttrs.js';
-import { DTYPES, INSTRUCTIONS, MESSAGES, nameOf, numberOf, PROGRAMS, SPACES } from './wireEnums.js';
+import { DTYPES, INSTRUCTIONS, MESSAGES, nameOf, numberOf, PROGRAM_DTYPES, PROGRAMS, SPACES } from './wireEnums.js';
 
 export interface WireSpace extends Omit<SpacePlan, 'space'> {
   readonly space: number;
@@ -88,7 +97,7 @@ function programToWire({ kind, values, nodes }: Program): WireProgram {
     kind: numberOf(PROGRAMS, kind),
     values: values.map((value) => ({
       ...value,
-      dtype: numberOf(DTYPES, value.dtype),
+      dtype: numberOf(PROGRAM_DTYPES, value.dtype),
       space: numberOf(SPACES, value.space),
     })),
     nodes: nodes.map((node) => ({ ...node, attrs: attrsToWire(node.attrs) })),
@@ -100,7 +109,7 @@ function programFromWire({ kind, values, nodes }: WireProgram): Program {
     kind: nameOf(PROGRAMS, kind),
     values: values.map(({ shape, dtype, space, offset }) => ({
       shape,
-      dtype: nameOf(DTYPES, dtype),
+      dtype: nameOf(PROGRAM_DTYPES, dtype),
       space: nameOf(SPACES, space),
       offset,
     })),
@@ -135,6 +144,7 @@ function instructionFromWire(wire: WireInstruction): Instruction {
     case 'forward':
     case 'recompute':
     case 'backward':
+    case 'weights':
       return { kind, micro, slots: slotsFromWire(wire.slots) };
     default:
       return { kind };
@@ -142,8 +152,9 @@ function instructionFromWire(wire: WireInstruction): Instruction {
 }
 
 function slotsFromWire(slots: Slots | null | undefined): Slots {
-  const { batch = -1, received = -1, sent = -1, saved = -1, receivedGradients = -1, sentGradients = -1 } = slots ?? {};
-  return { batch, received, sent, saved, receivedGradients, sentGradients };
+  const { batch = -1, received = -1, sent = -1, saved = -1 } = slots ?? {};
+  const { receivedGradients = -1, sentGradients = -1, pending = -1, recomputed = -1 } = slots ?? {};
+  return { batch, received, sent, saved, receivedGradients, sentGradients, pending, recomputed };
 }
 
 function fieldToWire(field: InputPlan): WireField {

@@ -2,8 +2,17 @@
 import type { Initializer } from '../graph/graph.js';
 import type { Task } from '../pipeline/schedule.js';
 import type { Layout } from '../tensorparallel/layout.js';
-import type { Group, OptimizerPlan, ParameterPlan, Plan, RankParameter, RankPlan, StageSummary } from './plan.js';
-import { AXES, DTYPES, INITIALIZERS, LAYOUTS, nameOf, numberOf, TASKS } from './wireEnums.js';
+import type {
+  Bucket,
+  Group,
+  OptimizerPlan,
+  ParameterPlan,
+  Plan,
+  RankParameter,
+  RankPlan,
+  StageSummary,
+} from './plan.js';
+import { AXES, DTYPES, INITIALIZERS, LAYOUTS, nameOf, numberOf, RECOMPUTATIONS, TASKS } from './wireEnums.js';
 import {
   executableFromWire,
   executableToWire,
@@ -32,8 +41,9 @@ interface WireParameter extends Omit<ParameterPlan, 'dtype' | 'layout' | 'initia
   readonly initializer?: WireInitializer | null;
 }
 
-interface WireRankParameter extends Omit<RankParameter, 'dtype'> {
+interface WireRankParameter extends Omit<RankParameter, 'dtype' | 'owned'> {
   readonly dtype: number;
+  readonly owned?: RankParameter['owned'] | null;
 }
 
 type Of<K extends OptimizerPlan['kind']> = Omit<Extract<OptimizerPlan, { kind: K }>, 'kind'>;
@@ -56,7 +66,7 @@ export interface WireRankPlan
 }
 
 interface WireStage extends Omit<StageSummary, 'recompute'> {
-  readonly recomputes: boolean;
+  readonly recompute: number;
 }
 
 export interface WirePlan extends Omit<Plan, 'parameters' | 'schedule' | 'stages' | 'ranks'> {
@@ -73,7 +83,7 @@ export function planToWire(plan: Plan): WirePlan {
     schedule: plan.schedule.map((tasks) => ({
       tasks: tasks.map(({ kind, micro }) => ({ kind: numberOf(TASKS, kind), micro })),
     })),
-    stages: plan.stages.map(({ recompute, ...stage }) => ({ ...stage, recomputes: recompute === 'full' })),
+    stages: plan.stages.map((stage) => ({ ...stage, recompute: numberOf(RECOMPUTATIONS, stage.recompute) })),
     ranks: plan.ranks.map(rankPlanToWire),
   };
 }
@@ -84,10 +94,12 @@ export function planFromWire(wire: WirePlan): Plan {
     scheduleName: wire.scheduleName,
     numMicroBatches: wire.numMicroBatches,
     microBatchSize: wire.microBatchSize,
+    ...(wire.numSubBatches ? { numSubBatches: wire.numSubBatches } : {}),
+    ...(wire.sequenceParallel ? { sequenceParallel: wire.sequenceParallel } : {}),
     seed: wire.seed,
     parameters: wire.parameters.map(parameterFromWire),
     schedule: wire.schedule.map(({ tasks }) => tasks.map(({ kind, micro }) => ({ kind: nameOf(TASKS, kind), micro }))),
-    stages: wire.stages.map(({ recomputes, ...stage }) => ({ ...stage, recompute: recomputes ? 'full' : 'none' })),
+    stages: wire.stages.map((stage) => ({ ...stage, recompute: nameOf(RECOMPUTATIONS, stage.recompute) })),
     ranks: wire.ranks.map(rankPlanFromWire),
   };
 }
@@ -109,15 +121,23 @@ export function rankPlanFromWire(wire: WireRankPlan): RankPlan {
     coordinates: wire.coordinates,
     mesh: wire.mesh,
     groups: wire.groups.map((group) => ({ ...group, axis: nameOf(AXES, group.axis) })),
-    parameters: wire.parameters.map((parameter) => ({ ...parameter, dtype: nameOf(DTYPES, parameter.dtype) })),
+    parameters: wire.parameters.map(rankParameterFromWire),
     persistentSpaces: wire.persistentSpaces.map(spaceFromWire),
     persistentBytes: wire.persistentBytes,
-    gradientBuckets: wire.gradientBuckets,
-    stateBuckets: wire.stateBuckets,
+    gradientBuckets: wire.gradientBuckets.map(bucketFromWire),
+    stateBuckets: wire.stateBuckets.map(bucketFromWire),
     optimizer: optimizerFromWire(wire.optimizer),
     clipNorm: wire.clipNorm,
     executables: wire.executables.map(executableFromWire),
   };
+}
+
+function rankParameterFromWire({ owned, dtype, ...parameter }: WireRankParameter): RankParameter {
+  return { ...parameter, dtype: nameOf(DTYPES, dtype), ...(owned ? { owned } : {}) };
+}
+
+function bucketFromWire({ pieceLength = 0, ...bucket }: Bucket): Bucket {
+  return pieceLength === 0 ? bucket : { ...bucket, pieceLength };
 }
 
 function optimizerFromWire({ momentum, rmsprop, adam }: WireOptimizer): OptimizerPlan {

@@ -40,7 +40,13 @@ export function buildExecutable(
   const prepared = prepareForward(mode, graph);
   const layouts = new Map(plan.parameters.map(({ name, layout }) => [name, layout]));
   const stagesOf = new Map(plan.parameters.map(({ name, stages }) => [name, stages]));
-  return forwardExecutables(plan, mode, prepared, splitByParameters(prepared, plan.mesh, layouts, stagesOf), options);
+  return forwardExecutables(
+    plan,
+    mode,
+    prepared,
+    splitByParameters(prepared, plan.mesh, layouts, stagesOf, false),
+    options,
+  );
 }
 
 /** Metrics are averaged, so they must be floats; predictions keep their type. */

@@ -6,17 +6,24 @@ import { scheduleByName } from '../pipeline/registry.js';
 import type { Schedule, Task } from '../pipeline/schedule.js';
 import { buildRankExecutable } from '../plan/executable.js';
 import { buildGroups, coordinatesOf, numRanks } from '../plan/mesh.js';
-import { layOutParameters } from '../plan/parameters.js';
+import { layOutParameters, numMoments } from '../plan/parameters.js';
 import type { Executable, Mesh, OptimizerPlan, Plan, RankPlan } from '../plan/plan.js';
-import { type RecomputeMode, recomputingStages } from '../recompute/saved.js';
+import type { RecomputeMode } from '../recompute/saved.js';
+import type { SequenceParallel } from '../tensorparallel/search.js';
 import { localShape } from '../tensorparallel/shards.js';
+import { checkSubBatches } from '../tensorparallel/subPipeline.js';
 import { type ForwardMode, forwardExecutables, loweredOf, prepareForward } from './buildExecutable.js';
+import type { ClusterCosts } from './costs/planSimulation.js';
 import { chooseDegrees } from './defaults.js';
-import { lowerTraining } from './lowerModes.js';
-import { checkMemory } from './memoryLimit.js';
+import type { Precision } from './fuse.js';
+import { keepRuleFor } from './keepRule.js';
+import { localCosts } from './localCosts.js';
+import { type LoweredModes, lowerTraining } from './lowerModes.js';
+import { checkMemory, largestPeakBytes } from './memoryLimit.js';
 import { parameterTable } from './parameterTable.js';
 import { microBatchSizeOf, withFloatMetrics } from './prepare.js';
 import { type SplitGraph, splitByParameters, splitTraining } from './split.js';
+import { chooseSubBatches } from './subBatches.js';
 import { summariseStages } from './summary.js';
 
 export interface PlanInput {
@@ -34,12 +41,22 @@ export interface PlanInput {
   readonly schedule?: string | undefined;
   /** Default 'none'. */
   readonly recompute?: RecomputeMode | undefined;
+  /** Sub-batches of a micro-batch that take turns at computing and exchanging (sub-pipelined tensor parallelism). Default: by cost. */
+  readonly subBatches?: number | undefined;
+  /** Whether values between the products are split along the sequence over the tensor axis. Default 'off'. */
+  readonly sequenceParallel?: SequenceParallel | undefined;
   readonly optimizer: OptimizerPlan;
+  /** Whether every data replica keeps the optimizer's moments of its piece of the parameters only (ZeRO-1). Default false. */
+  readonly shardOptimizer?: boolean | undefined;
+  /** Of training. Default 'f32'. */
+  readonly precision?: Precision | undefined;
   /** Global-norm threshold; 0 (default) is off. */
   readonly clipNorm?: number | undefined;
   readonly seed?: number | undefined;
   /** Per rank. */
   readonly memoryLimitBytes?: number | undefined;
+  /** What stages are balanced by. Default: cores of the reference CPU. */
+  readonly costs?: ClusterCosts | undefined;
 }
 
 /**
@@ -54,20 +71,55 @@ export function buildPlan(input: PlanInput): Plan {
   const numMicroBatches = input.numMicroBatches ?? (mesh.pp === 1 ? 1 : 2 * mesh.pp);
   const train = withFloatMetrics(input.train);
   const microBatchSize = checkMicroBatch(train, input.microBatchSize);
-  const schedule = scheduleByName(input.schedule ?? '1f1b', mesh.pp, numMicroBatches);
-  const recomputes = recomputingStages(input.recompute ?? 'none', schedule.name, mesh.pp);
-  checkSchedule(schedule);
+  const recompute = input.recompute ?? 'none';
+  const schedule = scheduleByName(input.schedule ?? '1f1b', mesh.pp, numMicroBatches, {
+    recomputes: recompute !== 'none',
+  });
+  const inFlight = checkSchedule(schedule);
+  if (recompute === 'auto' && hasWeightTasks(schedule)) {
+    // Where all fits, the order of tasks is another one: none of these lists leaves room for recomputation.
+    const kept = buildPlan({ ...input, recompute: 'none', memoryLimitBytes: undefined });
+    if (largestPeakBytes(kept) <= (input.memoryLimitBytes ?? Number.POSITIVE_INFINITY)) return kept;
+  }
+  if ((schedule.numChunks ?? 1) > 1) {
+    throw new MerakError(
+      'engine/unsupported',
+      `plans cannot run '${schedule.name}' yet: it puts several chunks on a stage`,
+      {
+        path: 'schedule',
+        hint: 'it can be simulated; zb-h1 runs',
+      },
+    );
+  }
 
-  const split = splitTraining(train, mesh, recomputes);
+  const costs = input.costs ?? localCosts();
+  const split = splitTraining(
+    train,
+    mesh,
+    {
+      schedule,
+      inFlight,
+      recompute,
+      costs,
+      memoryLimitBytes: input.memoryLimitBytes ?? Number.POSITIVE_INFINITY,
+      numMoments: numMoments(input.optimizer),
+      optimizerPieces: input.shardOptimizer === true ? mesh.dp : 1,
+      precision: input.precision,
+    },
+    input.sequenceParallel,
+  );
   const forward = (['evaluate', 'predict'] as const).flatMap((mode): ForwardModeGraph[] => {
     const graph = input[mode];
     if (graph === undefined) return [];
     const prepared = prepareForward(mode, graph);
-    return [{ mode, graph: prepared, split: splitByParameters(prepared, mesh, split.layouts, split.stagesOf) }];
+    return [{ mode, graph: prepared, split: splitByParameters(prepared, mesh, split.layouts, split.stagesOf, false) }];
   });
   const { parameters, updated } = parameterTable({ graph: train, split }, forward);
   const localShapes = parameters.map(({ layout, shape }) => localShape(layout, shape, mesh.tp));
-  const groups = buildGroups(mesh, parameters.map(({ stages }) => stages));
+  const groups = buildGroups(
+    mesh,
+    parameters.map(({ stages }) => stages),
+  );
   const optimizer = input.optimizer;
   const ranks = Array.from({ length: numRanks(mesh) }, (_, rank): Omit<RankPlan, 'executables'> => {
     const layout = layOutParameters({
@@ -78,7 +130,7 @@ export function buildPlan(input: PlanInput): Plan {
       localShapes,
       updated,
       optimizer,
-      numMicroBatches,
+      shardOptimizer: input.shardOptimizer,
     });
     return {
       rank,
@@ -95,9 +147,27 @@ export function buildPlan(input: PlanInput): Plan {
     };
   });
 
-  const context = { mesh, numMicroBatches, rankParameters: ranks.map((rank) => rank.parameters) };
-  const training = lowerTraining(split, context, recomputes);
-  const tasks = effectiveTasks(schedule, recomputes);
+  const subBatches = input.subBatches ?? chooseSubBatches(split, microBatchSize, mesh.tp, costs);
+  const numSubBatches = checkSubBatches(subBatches, microBatchSize, mesh.tp);
+  const rankParameters = ranks.map((rank) => rank.parameters);
+  const precision = input.precision ?? 'f32';
+  const context = { mesh, numMicroBatches, numSubBatches, rankParameters, precision };
+  const splitsWeights = hasWeightTasks(schedule);
+  const planContext = { mesh, parameters, ranks };
+  const others = forward.map(({ mode, graph, split: parts }) =>
+    forwardExecutables(planContext, mode, graph, parts, { numMicroBatches }),
+  );
+  const { memoryLimitBytes } = input;
+  const keep = keepRuleFor({
+    mode: recompute,
+    costs: { ...costs, tensorRanks: mesh.tp },
+    schedule,
+    ranks,
+    others,
+    memoryLimitBytes,
+  });
+  const training = lowerTraining(split, context, keep, splitsWeights);
+  const tasks = effectiveTasks(schedule, training);
   const trainExecutable = (rank: Omit<RankPlan, 'executables'>): Executable =>
     buildRankExecutable({
       name: 'train',
@@ -110,23 +180,23 @@ export function buildPlan(input: PlanInput): Plan {
       microBatchSize,
       reducesState: rank.stateBuckets.length > 0,
     });
-  const planContext = { mesh, parameters, ranks };
-  const others = forward.map(({ mode, graph, split: parts }) =>
-    forwardExecutables(planContext, mode, graph, parts, { numMicroBatches }),
+  const complete = ranks.map(
+    (rank): RankPlan => ({
+      ...rank,
+      executables: [trainExecutable(rank), ...others.flatMap((perRank) => perRank[rank.rank] ?? [])],
+    }),
   );
-  const complete = ranks.map((rank): RankPlan => ({
-    ...rank,
-    executables: [trainExecutable(rank), ...others.flatMap((perRank) => perRank[rank.rank] ?? [])],
-  }));
   const plan: Plan = {
     mesh,
     scheduleName: schedule.name,
     numMicroBatches,
     microBatchSize,
+    numSubBatches,
+    sequenceParallel: input.sequenceParallel ?? 'off',
     seed: input.seed ?? 0,
     parameters,
     schedule: tasks,
-    stages: summariseStages(split, training, complete, recomputes),
+    stages: summariseStages(split, training, complete),
     ranks: complete,
   };
   if (input.memoryLimitBytes !== undefined) {
@@ -135,6 +205,10 @@ export function buildPlan(input: PlanInput): Plan {
     );
   }
   return plan;
+}
+
+function hasWeightTasks(schedule: Schedule): boolean {
+  return schedule.stages.some((tasks) => tasks.some(({ kind }) => kind === 'W'));
 }
 
 interface ForwardModeGraph {
@@ -152,7 +226,10 @@ function checkMicroBatch(graph: Graph, claimed: number | undefined): number {
   });
 }
 
-/** Early recomputation is dropped on stages that keep everything. */
-function effectiveTasks(schedule: Schedule, recomputes: readonly boolean[]): Task[][] {
-  return schedule.stages.map((tasks, stage) => tasks.filter(({ kind }) => kind !== 'R' || recomputes[stage]));
+/** Early recomputation is dropped on stages that have nothing to recompute. */
+function effectiveTasks(schedule: Schedule, { lowered }: LoweredModes): Task[][] {
+  return schedule.stages.map((tasks, stage) => {
+    const recomputes = lowered[0]?.[stage]?.programs.some(({ kind }) => kind === 'recompute') ?? false;
+    return recomputes ? [...tasks] : tasks.filter(({ kind }) => kind !== 'R');
+  });
 }

@@ -31,7 +31,10 @@ export function chooseDegrees(request: DegreeRequest): ChosenDegrees {
   const { pp, dp, tp } = request;
   for (const [axis, degree] of Object.entries({ pp, dp, tp, workers: request.workers })) {
     if (degree !== undefined && (!Number.isInteger(degree) || degree < 1)) {
-      throw new MerakError('config/degrees', `${axis} is not a positive integer`, { path: axis, received: String(degree) });
+      throw new MerakError('config/degrees', `${axis} is not a positive integer`, {
+        path: axis,
+        received: String(degree),
+      });
     }
   }
   const given = (pp ?? 1) * (dp ?? 1) * (tp ?? 1);
@@ -43,7 +46,8 @@ export function chooseDegrees(request: DegreeRequest): ChosenDegrees {
       received: `${product}${pp && dp && tp ? ` = ${given}` : ''}`,
       hint,
     });
-  if (workers % given !== 0) throw impossible(`choose degrees whose product divides ${workers}, or use --workers ${given}`);
+  if (workers % given !== 0)
+    throw impossible(`choose degrees whose product divides ${workers}, or use --workers ${given}`);
 
   let rest = workers / given;
   const take = (limit: (degree: number) => boolean): number => {
@@ -100,14 +104,27 @@ export function chooseBatch({ batchSize, mesh, numMicroBatches }: BatchRequest):
     });
   if (!Number.isInteger(batchSize) || batchSize < 1) throw indivisible(1, 'samples', 'give a positive batch size');
   if (batchSize % mesh.dp !== 0) {
-    throw indivisible(mesh.dp, `${mesh.dp} replicas`, `use a batch size that is a multiple of ${mesh.dp}, or a smaller dp`);
+    throw indivisible(
+      mesh.dp,
+      `${mesh.dp} replicas`,
+      `use a batch size that is a multiple of ${mesh.dp}, or a smaller dp`,
+    );
   }
   const perReplica = batchSize / mesh.dp;
   const count =
-    numMicroBatches ?? (mesh.pp === 1 ? 1 : (divisors(perReplica).filter((d) => d <= 2 * mesh.pp).at(-1) ?? 1));
+    numMicroBatches ??
+    (mesh.pp === 1
+      ? 1
+      : (divisors(perReplica)
+          .filter((d) => d <= 2 * mesh.pp)
+          .at(-1) ?? 1));
   if (!Number.isInteger(count) || count < 1 || perReplica % count !== 0) {
     const options = divisors(perReplica).join(', ');
-    throw indivisible(mesh.dp * count, `${mesh.dp} replicas x ${count} micro-batches`, `--micro-batches may be ${options}`);
+    throw indivisible(
+      mesh.dp * count,
+      `${mesh.dp} replicas x ${count} micro-batches`,
+      `--micro-batches may be ${options}`,
+    );
   }
   return { numMicroBatches: count, microBatchSize: perReplica / count };
 }

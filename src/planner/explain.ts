@@ -3,6 +3,7 @@ import { drawSchedule } from '../pipeline/draw.js';
 import { formatBytes, memoryReport, type RankMemory } from '../plan/memoryReport.js';
 import type { Coordinates, Mesh, Plan, StageSummary } from '../plan/plan.js';
 import { describeLayout } from '../tensorparallel/shards.js';
+import { missingKernels } from './fallback.js';
 
 export interface PlanReport {
   readonly mesh: Mesh;
@@ -18,10 +19,13 @@ export interface PlanReport {
   readonly sharded: readonly { readonly name: string; readonly layout: string }[];
   /** Parameters that several stages hold. */
   readonly tied: readonly { readonly name: string; readonly stages: readonly number[] }[];
+  /** Kernels of the plan that the native engine lacks: with any, the plan runs on the tfjs runtime. */
+  readonly fallbackKernels: readonly string[];
   readonly timeline: string;
 }
 
-export function planReport(plan: Plan): PlanReport {
+/** `nativeKernels`: what the native engine has; undefined when it is not there or not wanted. */
+export function planReport(plan: Plan, nativeKernels?: ReadonlySet<string>): PlanReport {
   const { mesh, numMicroBatches, microBatchSize } = plan;
   const memory = memoryReport(plan);
   return {
@@ -37,13 +41,14 @@ export function planReport(plan: Plan): PlanReport {
       .filter(({ layout }) => layout.kind !== 'replicate')
       .map(({ name, layout, shape }) => ({ name, layout: describeLayout(layout, shape) })),
     tied: plan.parameters.filter(({ stages }) => stages.length > 1).map(({ name, stages }) => ({ name, stages })),
+    fallbackKernels: nativeKernels === undefined ? [] : missingKernels(plan, nativeKernels),
     timeline: timelineOf(plan),
   };
 }
 
 /** The report as text; `reason` is the sentence of `chooseDegrees`, when it chose. */
-export function explainPlan(plan: Plan, reason?: string): string {
-  const report = planReport(plan);
+export function explainPlan(plan: Plan, reason?: string, nativeKernels?: ReadonlySet<string>): string {
+  const report = planReport(plan, nativeKernels);
   const { pp, dp, tp } = report.mesh;
   const lines = [
     `mesh        pp ${pp} x dp ${dp} x tp ${tp} = ${pp * dp * tp} ${pp * dp * tp === 1 ? 'worker' : 'workers'}`,
@@ -79,7 +84,14 @@ export function explainPlan(plan: Plan, reason?: string): string {
       ]),
     ]),
     ...section('sharded over tp', alike(report.sharded.map(({ name, layout }) => `${name}: ${layout}`))),
-    ...section('tied', report.tied.map(({ name, stages }) => `${name}: held by stages ${stages.join(', ')}`)),
+    ...section(
+      'tied',
+      report.tied.map(({ name, stages }) => `${name}: held by stages ${stages.join(', ')}`),
+    ),
+    ...section(
+      'not on the native engine: with these the plan runs on the tfjs runtime',
+      report.fallbackKernels.length === 0 ? [] : [report.fallbackKernels.join(', ')],
+    ),
     ...section('schedule (forward 1, recompute 1, backward 2 units)', pp > 1 ? report.timeline.split('\n') : []),
   ];
   return lines.join('\n');
@@ -100,7 +112,7 @@ function section(title: string, lines: readonly string[]): string[] {
 function alike(lines: readonly string[]): string[] {
   const counts = new Map<string, { line: string; count: number }>();
   for (const line of lines) {
-    const pattern = line.replace(/\d+(?=[^:]*:)/g, '*');
+    const pattern = line.replace(/\d+(?=[^:]*:)/g, '#');
     counts.set(pattern, { line, count: (counts.get(pattern)?.count ?? 0) + 1 });
   }
   return [...counts].map(([pattern, { line, count }]) => (count === 1 ? line : `${pattern} (${count} times)`));
@@ -108,7 +120,12 @@ function alike(lines: readonly string[]): string[] {
 
 function table(rows: readonly (readonly string[])[]): string[] {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
-  return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd());
+  return rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
 }
 
 function abbreviate(layers: readonly string[]): string {

@@ -29,6 +29,11 @@ export function checkMemory(plan: Plan, limitBytes: number, replan: (change: Pla
   });
 }
 
+/** Bytes of the fullest rank. */
+export function largestPeakBytes(plan: Plan): number {
+  return largest(plan).peakBytes;
+}
+
 function largest(plan: Plan) {
   return memoryReport(plan).reduce((worst, rank) => (rank.peakBytes > worst.peakBytes ? rank : worst));
 }

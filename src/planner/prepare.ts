@@ -31,9 +31,10 @@ export function withGlobalBatch(graph: Graph, numLocalBatches: number): Graph {
 
 function globalBatchNode(graph: Graph, node: Node, numLocalBatches: number): Node {
   if (node.kernel !== 'MerakDropout' && node.kernel !== 'MerakRandom') return node;
-  const { globalShape, batchDim } = node.attrs;
+  const { globalShape, batchDim, batchExtent } = node.attrs;
   if (typeof batchDim !== 'number' || batchDim < 0 || !Array.isArray(globalShape)) return node;
-  const extent = graph.values[node.outputs[0] ?? -1]?.shape[batchDim];
+  const local = graph.values[node.outputs[0] ?? -1]?.shape[batchDim];
+  const extent = typeof batchExtent === 'number' ? batchExtent : local;
   if (extent === undefined) throw new MerakError('plan/invalid', `${node.kernel} has no dim ${batchDim}`);
   const shape = globalShape.map((size, dim) => (dim === batchDim ? extent * numLocalBatches : size));
   return { ...node, attrs: { ...node.attrs, globalShape: shape } };

@@ -1,15 +1,16 @@
 /** A graph over the tensor axis and the pipeline: one stage graph per (tp, pp). */
+import { MerakError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
 import { assignByParameters } from '../partitioner/assignByParameters.js';
-import { assignStages } from '../partitioner/assignStages.js';
-import { shardCosts } from '../partitioner/costs.js';
 import { extractStages } from '../partitioner/extractStages.js';
 import { shardGraph } from '../partitioner/shardGraph.js';
 import type { Stage } from '../partitioner/stage.js';
 import type { Mesh } from '../plan/plan.js';
+import type { Assignment } from '../tensorparallel/assignment.js';
 import { type Layout, REPLICATE } from '../tensorparallel/layout.js';
 import { isSharded, localise } from '../tensorparallel/localise.js';
-import { chooseLayouts } from '../tensorparallel/search.js';
+import { chooseLayouts, type LayoutOptions, type SequenceParallel } from '../tensorparallel/search.js';
+import { type Balance, balanceStages } from './balance.js';
 
 export interface SplitGraph {
   /** `stages[tp][pp]`. Graphs of different tp differ in attributes and constants only. */
@@ -21,48 +22,90 @@ export interface SplitGraph {
 }
 
 /** The training graph: layouts and stages are chosen here, by cost. */
-export function splitTraining(graph: Graph, mesh: Mesh, recomputes: readonly boolean[]): SplitGraph {
-  const { locals, layouts } = localGraphs(graph, mesh.tp, { training: true });
+export function splitTraining(
+  graph: Graph,
+  mesh: Mesh,
+  balance: Balance,
+  sequenceParallel: SequenceParallel = 'off',
+): SplitGraph {
+  const { locals, layouts } = localGraphs(graph, mesh.tp, { training: true, sequenceParallel });
   const model = locals[0] ?? graph;
   const shards = shardGraph(model, { atLeast: mesh.pp });
-  const stageOfShard = assignStages(shards, shardCosts(model, shards, recomputes), mesh.pp);
+  const stageOfShard = mesh.pp === 1 ? [] : balanceStages(model, shards, mesh.tp, balance);
   const stageOfNode = shards.shardOfNode.map((shard) => stageOfShard[shard] ?? 0);
-  return withOwners(graph, locals.map((local) => extractStages(local, stageOfNode, mesh.pp)), layouts);
+  return withOwners(
+    graph,
+    locals.map((local) => extractStages(local, stageOfNode, mesh.pp)),
+    layouts,
+  );
 }
 
-/** Any other graph: layouts and stages follow the parameters of the training graph. */
+/** Any other graph: layouts and stages follow those of the training graph. `training`: a backward pass will follow. */
 export function splitByParameters(
   graph: Graph,
   mesh: Mesh,
   pinned: ReadonlyMap<string, Layout>,
   stagesOf: ReadonlyMap<string, readonly number[]>,
+  training: boolean,
+  sequenceParallel: SequenceParallel = 'off',
 ): SplitGraph {
   const names = new Set(graph.parameters.map((parameter) => parameter.name));
   const known = new Map([...pinned].filter(([name]) => names.has(name)));
-  const { locals, layouts } = localGraphs(graph, mesh.tp, { training: false, pinned: known });
+  const { locals, layouts } = localGraphs(graph, mesh.tp, { training, pinned: known, sequenceParallel });
   const owners = graph.parameters.map((parameter) => stagesOf.get(parameter.name) ?? []);
   const { stageOfNode } = assignByParameters(locals[0] ?? graph, owners, mesh.pp);
-  return withOwners(graph, locals.map((local) => extractStages(local, stageOfNode, mesh.pp)), layouts);
+  return withOwners(
+    graph,
+    locals.map((local) => extractStages(local, stageOfNode, mesh.pp)),
+    layouts,
+  );
 }
 
 /** The user asked for the tensor axis: when nothing pays for itself, shard what can be rather than copy everything. */
 function localGraphs(
   graph: Graph,
   degree: number,
-  options: { readonly training: boolean; readonly pinned?: ReadonlyMap<string, Layout> },
+  options: Pick<LayoutOptions, 'training' | 'pinned'> & { readonly sequenceParallel: SequenceParallel },
 ): { locals: Graph[]; layouts: Map<string, Layout> } {
   if (degree === 1) {
+    checkSequenceParallel(options.sequenceParallel, []);
     return { locals: [graph], layouts: new Map(graph.parameters.map(({ name }) => [name, REPLICATE])) };
   }
-  const cheapest = chooseLayouts(graph, degree, options);
-  const assignment =
-    isSharded(cheapest) || options.pinned !== undefined
-      ? cheapest
-      : chooseLayouts(graph, degree, { ...options, prefer: 'shard' });
+  const assignment = assignLayouts(graph, degree, options);
+  const locals = Array.from({ length: degree }, (_, index) => localise(graph, assignment, degree, index));
+  if (options.pinned === undefined) checkSequenceParallel(options.sequenceParallel, locals);
   return {
-    locals: Array.from({ length: degree }, (_, index) => localise(graph, assignment, degree, index)),
+    locals,
     layouts: new Map(graph.parameters.map(({ name, value }) => [name, assignment.layouts[value] ?? REPLICATE])),
   };
+}
+
+/** The layouts a graph trains with on `degree` ranks of the tensor axis. */
+export function assignLayouts(
+  graph: Graph,
+  degree: number,
+  options: Pick<LayoutOptions, 'training' | 'pinned'> & { readonly sequenceParallel: SequenceParallel },
+): Assignment {
+  const cheapest = chooseLayouts(graph, degree, options);
+  return isSharded(cheapest) || options.pinned !== undefined
+    ? cheapest
+    : chooseLayouts(graph, degree, { ...options, prefer: 'shard', sequenceParallel: pinnedOnly(options) });
+}
+
+/** Where nothing pays by cost, only what the user asked for is done. */
+function pinnedOnly({ sequenceParallel }: { readonly sequenceParallel: SequenceParallel }): SequenceParallel {
+  return sequenceParallel === 'on' ? 'on' : 'off';
+}
+
+function checkSequenceParallel(sequenceParallel: SequenceParallel, locals: readonly Graph[]): void {
+  const scatters = (graph: Graph) =>
+    graph.nodes.some(({ kernel, attrs }) => kernel === 'MerakReduceScatter' || attrs.spread === true);
+  if (sequenceParallel !== 'on' || locals.some(scatters)) return;
+  throw new MerakError('config/invalid', 'no value of this model can be split along its sequence', {
+    path: 'sequenceParallel',
+    expected: "'auto' or 'off'; or tp of at least 2 and a sequence length that tp divides",
+    received: "'on'",
+  });
 }
 
 function withOwners(graph: Graph, stages: Stage[][], layouts: ReadonlyMap<string, Layout>): SplitGraph {

@@ -3,6 +3,7 @@ import { nodeFlops, numElements, valueBytes } from '../graph/cost.js';
 import type { Graph, Node } from '../graph/graph.js';
 import { rankMemory } from '../plan/memoryReport.js';
 import type { RankPlan, StageSummary } from '../plan/plan.js';
+import { programGraph } from './costs/programSeconds.js';
 import type { LoweredModes } from './lowerModes.js';
 import type { SplitGraph } from './split.js';
 
@@ -13,12 +14,7 @@ const MEETINGS: ReadonlySet<string> = new Set(['MerakAllReduce', 'MerakAllGather
  * FLOPs are per micro-batch and rank (recomputation counts as backward); bytes per step and rank; `peakBytes` is that of
  * the stage's largest rank. `numParameters` and `parameterBytes` are those one rank holds.
  */
-export function summariseStages(
-  split: SplitGraph,
-  training: LoweredModes,
-  ranks: readonly RankPlan[],
-  recomputes: readonly boolean[],
-): StageSummary[] {
+export function summariseStages(split: SplitGraph, training: LoweredModes, ranks: readonly RankPlan[]): StageSummary[] {
   return (split.stages[0] ?? []).map((stage, pp): StageSummary => {
     const derivative = training.derivatives[0]?.[pp];
     const graph = derivative?.graph ?? stage.graph;
@@ -28,21 +24,22 @@ export function summariseStages(
     const first = held[0];
     const numMicroBatches = first?.executables[0]?.numMicroBatches ?? 1;
     const forwardFlops = flops(graph, graph.nodes.slice(0, numForward));
-    const recompute = recomputes[pp] === true;
-    const again = recompute ? graph.nodes.slice(0, numForward) : [];
-    const meetings = meetingBytes(graph, [...graph.nodes, ...again]) * numMicroBatches;
+    const again = programGraph(
+      lowered?.programs.find(({ kind }) => kind === 'recompute') ?? { kind: 'recompute', values: [], nodes: [] },
+    );
+    const meetings = (meetingBytes(graph, graph.nodes) + meetingBytes(again, again.nodes)) * numMicroBatches;
     const reduced = (first?.gradientBuckets ?? []).filter((bucket) => groupSize(first, bucket.group) > 1);
     return {
       stage: pp,
       layers: layersOf(stage.graph),
       numParameters: (first?.parameters ?? []).reduce((sum, { shape }) => sum + numElements(shape), 0),
       forwardFlops,
-      backwardFlops: flops(graph, graph.nodes.slice(numForward)) + (recompute ? forwardFlops : 0),
+      backwardFlops: flops(graph, graph.nodes.slice(numForward)) + flops(again, again.nodes),
       parameterBytes: first?.persistentSpaces.find(({ space }) => space === 'parameters')?.bytesPerSlot ?? 0,
       peakBytes: Math.max(...held.map((rank) => rankMemory(rank).peakBytes)),
       sendBytes: ((lowered?.bytes.sent ?? 0) + (lowered?.bytes.sentGradients ?? 0)) * numMicroBatches,
       allReduceBytes: meetings + reduced.reduce((sum, { length }) => sum + 4 * length, 0),
-      recompute: recompute ? 'full' : 'none',
+      recompute: again.nodes.length === 0 ? 'none' : (lowered?.bytes.saved ?? 0) > 0 ? 'partial' : 'full',
     };
   });
 }

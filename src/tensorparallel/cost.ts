@@ -33,7 +33,7 @@ const BACKWARD_FACTOR = 2;
 const PARAMETER_TRAFFIC = 4;
 
 /** Kernels that move no data: the engine lets output and input share memory. */
-const VIEWS: ReadonlySet<string> = new Set(['Reshape', 'ExpandDims', 'Identity']);
+const VIEWS: ReadonlySet<string> = new Set(['Reshape', 'ExpandDims', 'Identity', 'MerakFanOut', 'MerakWait']);
 
 /** Kernels that multiply by weights or by each other: what tensor parallelism is for. */
 const PRODUCTS: ReadonlySet<string> = new Set([
@@ -74,6 +74,19 @@ export function allReduceSeconds(bytes: number, degree: number, model: CostModel
 export function allGatherSeconds(bytes: number, degree: number, model: CostModel): number {
   const exchange = ((degree - 1) * bytes) / degree / model.linkBytesPerSecond;
   return model.latencySeconds + exchange + bytes / model.memoryBytesPerSecond;
+}
+
+/** Summing whole values of which every rank keeps a shard: half of an all-reduce. */
+export function reduceScatterSeconds(bytes: number, degree: number, model: CostModel): number {
+  return model.latencySeconds + ((degree - 1) * bytes) / degree / model.linkBytesPerSecond;
+}
+
+/** Seconds a collective of a local graph keeps the link; 0 for any other node. */
+export function collectiveSeconds(graph: Graph, node: Node, degree: number, model: CostModel): number {
+  const bytes = Math.max(...[...node.inputs, ...node.outputs].map((value) => valueBytes(graph, value)), 0);
+  if (node.kernel === 'MerakAllReduce') return allReduceSeconds(bytes, degree, model);
+  if (node.kernel === 'MerakAllGather') return allGatherSeconds(bytes, degree, model);
+  return node.kernel === 'MerakReduceScatter' ? reduceScatterSeconds(bytes, degree, model) : 0;
 }
 
 /** Copying this rank's shard of `bytes`. */

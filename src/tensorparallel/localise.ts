@@ -115,20 +115,33 @@ class Localiser {
       this.nodes.push({ kernel, ...names, attrs: { axis: AXIS, ...attrs }, scope });
       return this.remember(value, key, output);
     };
-    if (fanOut) return collective('MerakFanOut', this.form(value, REPLICATE, false, reader), {});
     const native = this.layoutOf(value);
     const rank = { degree: this.degree, index: this.index };
+    const isWhole = this.forms[value]?.has(layoutKey(REPLICATE)) === true;
+    const { shape } = this.valueOf(value);
+    const made = (): ValueId => {
+      const from = this.forms[value]?.get(layoutKey(native));
+      if (from === undefined) throw new MerakError('layout/illegal', `value ${value} is read before it is produced`);
+      return from;
+    };
+    const gather = (attrs: Attrs): ValueId => {
+      if (native.kind !== 'shard') throw new MerakError('layout/illegal', 'only a sum has a partial form');
+      const { dim, parts } = native;
+      return collective('MerakAllGather', made(), { dim, parts, size: shape[dim] ?? 0, ...rank, ...attrs });
+    };
+    if (fanOut) {
+      // One exchange each way: gathered forward, summed and scattered backward.
+      if (!isWhole && scatters(native, shape)) return gather({ spread: true });
+      return collective('MerakFanOut', this.form(value, REPLICATE, false, reader), {});
+    }
     if (layout.kind === 'shard') {
       const { dim, parts, paddedSize } = layout;
-      return collective('MerakShard', this.form(value, REPLICATE, false, reader), { dim, parts, paddedSize, ...rank });
+      const attrs = { dim, parts, paddedSize, ...rank };
+      if (native.kind === 'partial' && !isWhole && scatters(layout, shape))
+        return collective('MerakReduceScatter', made(), attrs);
+      return collective('MerakShard', this.form(value, REPLICATE, false, reader), attrs);
     }
-    const from = this.forms[value]?.get(layoutKey(native));
-    if (from === undefined) throw new MerakError('layout/illegal', `value ${value} is read before it is produced`);
-    if (native.kind === 'partial') return collective('MerakAllReduce', from, { op: 'sum' });
-    if (native.kind !== 'shard') throw new MerakError('layout/illegal', 'only a sum has a partial form');
-    const { dim, parts } = native;
-    const size = this.valueOf(value).shape[dim] ?? 0;
-    return collective('MerakAllGather', from, { dim, parts, size, ...rank });
+    return native.kind === 'partial' ? collective('MerakAllReduce', made(), { op: 'sum' }) : gather({});
   }
 
   private scopeOf(value: ValueId, reader: Node | undefined): string {
@@ -196,6 +209,11 @@ class Localiser {
     this.nodes.push({ kernel: 'Multiply', ...names, attrs: {}, scope: node.scope });
     return scaled;
   }
+}
+
+/** Whether a sum can be scattered into this layout: a dim without padding. */
+export function scatters(layout: Layout, shape: readonly number[]): boolean {
+  return layout.kind === 'shard' && layout.paddedSize === shape[layout.dim];
 }
 
 /** Whether an assignment shards anything at all. */

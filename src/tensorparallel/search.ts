@@ -10,6 +10,8 @@ import { type Layout, REPLICATE } from './layout.js';
 import { describeLayout, layoutKey, layoutProblem, localShape, product } from './shards.js';
 import { type Strategy, strategiesOf } from './strategies.js';
 
+export type SequenceParallel = 'auto' | 'on' | 'off';
+
 export interface LayoutOptions {
   /** Layouts of parameters by name that are given, not chosen: those of the training plan, for evaluate and predict. */
   readonly pinned?: ReadonlyMap<string, Layout>;
@@ -19,6 +21,11 @@ export interface LayoutOptions {
    */
   readonly prefer?: 'cost' | 'shard';
   readonly costModel?: CostModel;
+  /**
+   * Whether values between the products may be split along a dim of their own (the sequence): reduce-scatter and all-gather
+   * in place of all-reduce. `off` (default); `auto`: where it is the fastest; `on`: wherever it saves memory or time.
+   */
+  readonly sequenceParallel?: SequenceParallel;
   /** Whether a backward pass follows (default true). Without one no MerakFanOut is needed and none is counted. */
   readonly training?: boolean;
   /** States kept per node: more is slower and closer to exact. */
@@ -118,6 +125,7 @@ class Search {
       model: this.model,
       needsGradient: this.training ? trained : graph.values.map(() => false),
       activations: new Set(graph.nodes.flatMap((node) => node.outputs.filter((output) => trained[output]))),
+      sequenceParallel: (options.sequenceParallel ?? 'off') !== 'off',
       freeParameters: new Set([...this.parameterValues].filter((value) => !this.pinned.has(value))),
     };
     this.strategies = degree === 1 ? [] : strategiesOf(graph, degree, this.pinned);
@@ -305,8 +313,8 @@ class Search {
   }
 }
 
-function preferred({ prefer = 'cost', costModel = DEFAULT_COST_MODEL }: LayoutOptions): CostModel {
-  if (prefer === 'cost') return costModel;
+function preferred({ prefer = 'cost', costModel = DEFAULT_COST_MODEL, sequenceParallel }: LayoutOptions): CostModel {
+  if (prefer === 'cost') return sequenceParallel === 'on' ? { ...costModel, latencySeconds: 0 } : costModel;
   return { ...costModel, productWeight: costModel.productWeight * SHARD_PREFERENCE, latencySeconds: 0 };
 }
 

@@ -93,11 +93,20 @@ function ownShards(rule: Rule | undefined, degree: number): FactorShard[] {
   });
 }
 
+/** Of a dim that holds the batch and the sequence together, the parts may be the samples: then the sequence is split. */
+function splitsBatch(graph: Graph, layout: ShardLayout, batchDim: number): boolean {
+  if (layout.dim !== batchDim) return false;
+  const numSamples = graph.inputs.map(({ value }) => graph.values[value]?.shape[0] ?? 0)[0];
+  return numSamples === undefined || numSamples === 0 || layout.parts % numSamples !== 0;
+}
+
 function allowed(graph: Graph, value: ValueId, layout: Layout, degree: number): boolean {
   const described = graph.values[value];
   if (described === undefined || layout.kind === 'replicate') return true;
   if (layout.kind === 'partial') return described.dtype === 'float32';
-  return layout.dim !== described.batchDim && layoutProblem(layout, described.shape, degree) === undefined;
+  return (
+    !splitsBatch(graph, layout, described.batchDim) && layoutProblem(layout, described.shape, degree) === undefined
+  );
 }
 
 /** Adds to each node "all replicated" and the ways to let partial values, where they can arise, pass through it. */

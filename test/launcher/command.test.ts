@@ -61,7 +61,7 @@ describe('flags', () => {
     [['launch', '--dpp', '2', 'train.ts'], { code: 'config/unknown-key', hint: "did you mean '--dp'?" }],
     [['launch', '--dp', 'two', 'train.ts'], { code: 'config/invalid', received: 'two' }],
     [['launch', '--dp', '0', 'train.ts'], { code: 'config/invalid', path: 'command line: dp' }],
-    [['launch', '--schedule', 'gpipe', 'train.ts'], { code: 'config/invalid', received: '"gpipe"' }],
+    [['launch', '--schedule', '1f2b', 'train.ts'], { code: 'config/invalid', received: '"1f2b"' }],
     [['verify', '--steps', '0', 'train.ts'], { code: 'config/invalid', received: '0' }],
   ])('%j is refused', async (argv, expected) => {
     await expect(run(...argv)).rejects.toMatchObject(expected);

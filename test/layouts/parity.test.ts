@@ -11,6 +11,10 @@ const LAYOUTS = {
   'pp4 1f1b recompute': { pp: 4, microBatches: 4, schedule: '1f1b', recompute: 'full' },
   'pp4 scp': { pp: 4, microBatches: 8, schedule: 'scp' },
   'pp4 scp recompute': { pp: 4, microBatches: 8, schedule: 'scp', recompute: 'full' },
+  'pp2 gpipe': { pp: 2, microBatches: 4, schedule: 'gpipe' },
+  'pp4 zb-h1': { pp: 4, microBatches: 8, schedule: 'zb-h1' },
+  'pp4 zb-h1 recompute': { pp: 4, microBatches: 8, schedule: 'zb-h1', recompute: 'full' },
+  'tp2 x pp2 zb-h1': { tp: 2, pp: 2, microBatches: 2, schedule: 'zb-h1' },
   'dp2 x tp2 x pp2': { dp: 2, tp: 2, pp: 2, microBatches: 2, schedule: '1f1b' },
   'dp2 x tp2 x pp2 scp recompute': { dp: 2, tp: 2, pp: 2, microBatches: 4, schedule: 'scp', recompute: 'full' },
 } as const;

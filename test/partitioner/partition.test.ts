@@ -7,8 +7,7 @@ import { checkGraph } from '../../src/graph/check.js';
 import type { Graph } from '../../src/graph/graph.js';
 import { replayGraph } from '../../src/graph/replay.js';
 import { assignByParameters } from '../../src/partitioner/assignByParameters.js';
-import { assignStages, slowestStageSeconds } from '../../src/partitioner/assignStages.js';
-import { type ShardCosts, shardCosts } from '../../src/partitioner/costs.js';
+import { assignByCost, parameterBytesOf, requireShards } from '../../src/partitioner/assignStages.js';
 import { extractStages } from '../../src/partitioner/extractStages.js';
 import { shardGraph } from '../../src/partitioner/shardGraph.js';
 import type { Stage } from '../../src/partitioner/stage.js';
@@ -27,59 +26,63 @@ function partitions(numShards: number, numStages: number): number[][] {
   return all;
 }
 
-const stageBytes = (costs: ShardCosts, assignment: readonly number[]) =>
-  Math.max(
-    ...[...new Set(assignment)].map((stage) => {
-      const held = new Set(assignment.flatMap((s, shard) => (s === stage ? (costs.parameters[shard] ?? []) : [])));
-      return [...held].reduce((sum, parameter) => sum + costs.parameterBytes[parameter]!, 0);
-    }),
+/** Worst over the stages of an assignment. */
+function worstOf(assignment: readonly number[], cost: (stage: number, from: number, to: number) => number): number {
+  return Math.max(
+    ...[...new Set(assignment)].map((stage) =>
+      cost(stage, assignment.indexOf(stage), assignment.lastIndexOf(stage) + 1),
+    ),
   );
+}
 
-describe('assignStages', () => {
-  it('is the best of all partitions, then the lightest of the best', () => {
+describe('assignByCost', () => {
+  it('is the best of all partitions, then the lightest of the best, with impossible runs left out', () => {
     const problem = fc.integer({ min: 1, max: 8 }).chain((numShards) =>
       fc.record({
         numShards: fc.constant(numShards),
         numStages: fc.integer({ min: 1, max: numShards }),
         seconds: fc.array(fc.integer({ min: 0, max: 9 }), { minLength: numShards, maxLength: numShards }),
-        cuts: fc.array(fc.integer({ min: 0, max: 3 }), { minLength: numShards - 1, maxLength: numShards - 1 }),
         parameters: fc.array(fc.array(fc.nat(3), { maxLength: 2 }), { minLength: numShards, maxLength: numShards }),
-        lastIsCheaper: fc.boolean(),
+        longest: fc.integer({ min: 1, max: 8 }),
       }),
     );
     fc.assert(
-      fc.property(problem, ({ numShards, numStages, seconds, cuts, parameters, lastIsCheaper }) => {
-        const costs: ShardCosts = {
-          seconds: Array.from({ length: numStages }, (_, stage) =>
-            seconds.map((cost) => cost * (lastIsCheaper && stage === numStages - 1 ? 3 : 4)),
-          ),
-          cutSeconds: cuts,
-          parameters,
-          parameterBytes: [8, 4, 2, 1],
-        };
-        const shards = { numShards, shardOfNode: [], cutBytes: cuts };
-        const found = assignStages(shards, costs, numStages);
-        expect(new Set(found).size).toBe(numStages);
-        const all = partitions(numShards, numStages);
-        const best = Math.min(...all.map((assignment) => slowestStageSeconds(costs, assignment)));
-        expect(slowestStageSeconds(costs, found)).toBe(best);
-        const fastest = all.filter((assignment) => slowestStageSeconds(costs, assignment) === best);
-        expect(stageBytes(costs, found)).toBe(Math.min(...fastest.map((assignment) => stageBytes(costs, assignment))));
+      fc.property(problem, ({ numShards, numStages, seconds, parameters, longest }) => {
+        const bytes = parameterBytesOf(parameters, [8, 4, 2, 1]);
+        const base = (_: number, from: number, to: number) => seconds.slice(from, to).reduce((a, b) => a + b, 0);
+        // The last stage runs at another speed, and no stage may hold more than `longest` shards.
+        const cost = (stage: number, from: number, to: number) =>
+          to - from > longest ? Number.POSITIVE_INFINITY : base(stage, from, to) * (stage === numStages - 1 ? 1 : 2);
+        const found = assignByCost(numShards, numStages, cost, bytes, base);
+        const all = partitions(numShards, numStages).filter((one) => Number.isFinite(worstOf(one, cost)));
+        expect(found.length).toBe(all.length > 0 ? numShards : 0);
+        if (all.length === 0) return;
+        const best = Math.min(...all.map((assignment) => worstOf(assignment, cost)));
+        expect(worstOf(found, cost)).toBe(best);
+        const weight = (assignment: readonly number[]) => worstOf(assignment, (_, from, to) => bytes(from, to));
+        const fastest = all.filter((assignment) => worstOf(assignment, cost) === best);
+        expect(weight(found)).toBe(Math.min(...fastest.map(weight)));
       }),
       { numRuns: 200 },
     );
   });
 
   it('says how many stages there can be', () => {
-    const shards = { numShards: 3, shardOfNode: [], cutBytes: [1, 1] };
-    const costs = { seconds: [], cutSeconds: [], parameters: [], parameterBytes: [] };
     try {
-      assignStages(shards, costs, 5);
+      requireShards(3, 5);
       expect.unreachable();
     } catch (error) {
       expect(error).toBeInstanceOf(MerakError);
       expect(error).toMatchObject({ code: 'plan/too-many-stages', expected: 'at most 3', received: '5' });
     }
+  });
+
+  it('cuts 200 shards into 64 stages at once', () => {
+    const seconds = Array.from({ length: 200 }, (_, i) => 1 + ((i * 7) % 5));
+    const base = (_: number, from: number, to: number) => seconds.slice(from, to).reduce((a, b) => a + b, 0);
+    const found = assignByCost(200, 64, base, (from, to) => to - from, base);
+    expect(new Set(found).size).toBe(64);
+    expect(worstOf(found, base)).toBeLessThan(15);
   });
 });
 
@@ -134,12 +137,8 @@ describe('shardGraph and extractStages', () => {
         const shards = shardGraph(graph, { atLeast: wanted });
         expect(shards.cutBytes).toHaveLength(shards.numShards - 1);
         const numStages = Math.min(wanted, shards.numShards);
-        const costs = shardCosts(
-          graph,
-          shards,
-          Array.from({ length: numStages }, () => false),
-        );
-        const stageOfShard = assignStages(shards, costs, numStages);
+        const one = (_: number, from: number, to: number) => to - from;
+        const stageOfShard = assignByCost(shards.numShards, numStages, one, (from, to) => to - from);
         const stageOfNode = shards.shardOfNode.map((shard) => stageOfShard[shard]!);
         const stages = extractStages(graph, stageOfNode, numStages);
         stages.forEach((stage, index) => {

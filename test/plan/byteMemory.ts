@@ -1,5 +1,5 @@
 /** Plays a rank's instruction list on a memory of bytes that only remembers who wrote what, and reports every misread. */
-import { valueBytes } from '../../src/graph/cost.js';
+import { numElements, valueBytes } from '../../src/graph/cost.js';
 import type { Executable, Program, ProgramValue, RankPlan, Slots, Space } from '../../src/plan/plan.js';
 
 const VIEWS = new Set(['Reshape', 'Identity', 'ExpandDims']);
@@ -21,7 +21,7 @@ export function misreads(rank: RankPlan, executable: Executable): string[] {
 
   const region = ({ shape, dtype, space, offset }: ProgramValue, slot: number) => {
     const plan = spaces.get(space);
-    const bytes = valueBytes({ shape, dtype, batchDim: -1 });
+    const bytes = dtype === 'bfloat16' ? 2 * numElements(shape) : valueBytes({ shape, dtype, batchDim: -1 });
     if (plan === undefined || slot >= plan.numSlots || offset + bytes > plan.bytesPerSlot) {
       problems.push(`${space}[${slot}]+${offset} of ${bytes} bytes is outside its space`);
       return { arena: 'working', start: 0, end: 0 } as const;
@@ -95,6 +95,7 @@ export function misreads(rank: RankPlan, executable: Executable): string[] {
       case 'forward':
       case 'recompute':
       case 'backward':
+      case 'weights':
         run(programs.get(instruction.kind)!, instruction.slots);
         break;
     }

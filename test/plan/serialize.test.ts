@@ -54,10 +54,12 @@ const slots = fc.record({
   saved: slot,
   receivedGradients: slot,
   sentGradients: slot,
+  pending: slot,
+  recomputed: slot,
 });
 const instruction: fc.Arbitrary<Instruction> = fc.oneof(
   fc.record({ kind: fc.constant('load'), micro: small, slot: small }),
-  fc.record({ kind: fc.constantFrom('forward', 'recompute', 'backward'), micro: small, slots }),
+  fc.record({ kind: fc.constantFrom('forward', 'recompute', 'backward', 'weights'), micro: small, slots }),
   fc.record({
     kind: fc.constantFrom('send', 'receive'),
     what: fc.constantFrom('activation', 'gradient'),
@@ -105,7 +107,10 @@ const optimizer: fc.Arbitrary<OptimizerPlan> = fc.oneof(
   }),
   fc.record({ kind: fc.constant('adam'), beta1: double, beta2: double, epsilon: double, weightDecay: double }),
 ) as fc.Arbitrary<OptimizerPlan>;
-const bucket = fc.record({ group: small, offset: bytes, length: bytes, scale: double });
+const bucket = fc.record(
+  { group: small, offset: bytes, length: bytes, scale: double, pieceLength: fc.integer({ min: 1, max: 1e9 }) },
+  { requiredKeys: ['group', 'offset', 'length', 'scale'] },
+);
 const rankPlan: fc.Arbitrary<RankPlan> = fc.record({
   rank: small,
   coordinates: mesh,

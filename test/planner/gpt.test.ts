@@ -15,6 +15,8 @@ const LAYOUTS: [string, Partial<PlanInput> & { numMicroBatches: number }][] = [
   ['dp2', { mesh: { dp: 2 }, numMicroBatches: 2 }],
   ['pp2 1f1b', { mesh: { pp: 2 }, numMicroBatches: 4 }],
   ['pp3 scp recompute', { mesh: { pp: 3 }, numMicroBatches: 4, schedule: 'scp', recompute: 'full' }],
+  ['pp3 zb-h1', { mesh: { pp: 3 }, numMicroBatches: 4, schedule: 'zb-h1' }],
+  ['pp2 tp2 zb-h1 recompute', { mesh: { pp: 2, tp: 2 }, numMicroBatches: 4, schedule: 'zb-h1', recompute: 'full' }],
   ['pp4 1f1b recompute', { mesh: { pp: 4 }, numMicroBatches: 2, recompute: 'full' }],
   ['tp2', { mesh: { tp: 2 }, numMicroBatches: 1 }],
   ['pp2 dp2 tp2', { mesh: { pp: 2, dp: 2, tp: 2 }, numMicroBatches: 2 }],

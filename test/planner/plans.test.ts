@@ -47,6 +47,9 @@ const SHAPES: Partial<PlanInput>[] = [
   { mesh: { pp: 4 }, schedule: 'scp', recompute: 'full' },
   { mesh: { pp: 3, tp: 2 }, schedule: 'scp' },
   { mesh: { pp: 2, dp: 2, tp: 2 }, recompute: 'full' },
+  { mesh: { pp: 4 }, schedule: 'zb-h1' },
+  { mesh: { pp: 3, tp: 2 }, schedule: 'zb-h1', recompute: 'full' },
+  { mesh: { pp: 2 }, schedule: 'gpipe' },
 ];
 
 describe('every rank of a plan', () => {
@@ -146,7 +149,7 @@ describe('bad requests', () => {
     expect(memory.code).toBe('plan/out-of-memory');
     expect(memory.hint).toMatch(/fits|smaller batch/);
     expect(plan({ mesh: { pp: 2 }, memoryLimitBytes: 100_000_000 }).mesh.pp).toBe(2);
-    expect(failure(() => plan({ schedule: 'gpipe' })).code).toBe('config/invalid');
+    expect(failure(() => plan({ schedule: '1f2b' })).code).toBe('config/invalid');
     expect(failure(() => plan({ microBatchSize: 3 })).code).toBe('config/batch');
   });
 

@@ -6,7 +6,7 @@ import { optimizeGraph } from '../../src/graph/passes/optimize.js';
 import { chooseLayouts } from '../../src/tensorparallel/search.js';
 import { fieldsOfModel } from '../../src/trace/fields.js';
 import { traceModel } from '../../src/trace/trace.js';
-import { expectParity, ids, numbers, size } from './parity.js';
+import { expectParity, expectSameInSubBatches, ids, numbers, size } from './parity.js';
 import { randomAssignment, randomFrom } from './randomAssignment.js';
 
 beforeAll(async () => {
@@ -81,7 +81,7 @@ function feedOf(graph: Graph, numClasses: number): Record<string, tf.Tensor> {
 
 describe('a tf.layers model', () => {
   for (const name of Object.keys(MODELS)) {
-    it(`${name}: chosen layouts and any others`, () => {
+    it(`${name}: chosen layouts and any others, and sub-batches`, () => {
       const graph = graphOf(name);
       const feed = feedOf(graph, MODELS[name]!.numClasses ?? 2);
       const positive = graph.parameters.map(({ value }, i) =>
@@ -93,6 +93,7 @@ describe('a tf.layers model', () => {
       const assignment = chooseLayouts(graph, 2, { prefer: 'shard' });
       expect(assignment.layouts.some(({ kind }) => kind === 'shard')).toBe(true);
       expectParity(graph, assignment, feed, signed, 3e-4);
+      expectSameInSubBatches(graph, BATCH, feed, signed, 1e-4);
       for (let seed = 1; seed <= 3; seed++) {
         expectParity(graph, randomAssignment(graph, 2, randomFrom(seed)), feed, signed, 3e-4);
       }

@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { Graph, Node, ValueId } from '../../src/graph/graph.js';
 import { replayNode } from '../../src/graph/replay.js';
 import { ensureKernels } from '../../src/kernels/register.js';
-import { mergeShards } from '../../src/kernels/shards.js';
+import { mergeShards, takeShard } from '../../src/kernels/shards.js';
 
 export type Feed = Readonly<Record<string, tf.Tensor>>;
 
@@ -59,12 +59,16 @@ function get(values: readonly tf.Tensor[], id: ValueId): tf.Tensor {
 function runNode(nodes: readonly Node[], inputs: readonly (readonly tf.Tensor[])[]): tf.Tensor[][] {
   const [node] = nodes;
   const xs = inputs.map(([x]) => x!);
-  if (node?.kernel === 'MerakAllReduce') {
+  const kernel = node?.kernel.replace(/Start$/, '');
+  if (node !== undefined && (kernel === 'MerakAllReduce' || kernel === 'MerakReduceScatter')) {
     const combine = node.attrs.op === 'max' ? tf.maximum : tf.add;
     const total = xs.reduce((sum, x) => combine(sum, x));
-    return xs.map(() => [tf.clone(total)]);
+    if (kernel === 'MerakAllReduce') return xs.map(() => [tf.clone(total)]);
+    return nodes.map(({ attrs: { dim, parts, paddedSize, degree, index } }) => [
+      takeShard(total, Number(dim), Number(parts), Number(paddedSize), Number(degree), Number(index)),
+    ]);
   }
-  if (node?.kernel === 'MerakAllGather') {
+  if (node !== undefined && kernel === 'MerakAllGather') {
     const { dim, parts, size } = node.attrs;
     const whole = mergeShards(xs, Number(dim), Number(parts), Number(size));
     return xs.map(() => [tf.clone(whole)]);

@@ -8,6 +8,7 @@ import type { Assignment } from '../../src/tensorparallel/assignment.js';
 import { expandDerivative, expandVocabParallel } from '../../src/tensorparallel/expand.js';
 import { localise } from '../../src/tensorparallel/localise.js';
 import { mergeParameter, sliceParameter } from '../../src/tensorparallel/shards.js';
+import { splitBatch } from '../../src/tensorparallel/splitBatch.js';
 import { type Feed, runLockstep } from './lockstep.js';
 
 /** Deterministic numbers in (-scale, scale). */
@@ -113,6 +114,28 @@ export function expectParity(
         expectPaddingZero(graph, assignment, i, present);
       }
     });
+  });
+}
+
+/** Runs `graph` whole and in sub-batches and expects the same outputs, updates and gradients. */
+export function expectSameInSubBatches(
+  graph: Graph,
+  numSubBatches: number,
+  feed: Feed,
+  data: readonly Float32Array[],
+  tolerance: number,
+): void {
+  tf.tidy(() => {
+    const whole = runJoint([graph], feed, [data], graph);
+    const split = splitBatch(graph, numSubBatches);
+    const pieces = runJoint([split], feed, [data], split);
+    for (const kind of ['outputs', 'updates', 'gradients'] as const) {
+      whole[kind][0]!.forEach((expected, i) => {
+        const received = pieces[kind][0]![i];
+        expect(received == null, `${kind} ${i}`).toBe(expected == null);
+        if (expected != null) expectClose(received!, expected, tolerance, `${kind} ${i} in sub-batches`);
+      });
+    }
   });
 }
 

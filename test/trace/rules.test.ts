@@ -146,7 +146,7 @@ describe('shape rules', () => {
           [2, 2],
           'int32',
         ),
-        tf.tensor1d([]),
+        tf.tensor2d([], [0, 0]),
         3,
       ),
     );
@@ -407,6 +407,19 @@ describe('shape rules', () => {
       run('MerakDropout', { x: random([2, 3]) }, { rate: 0.5, ...placement });
       run('MerakRandom', {}, { shape: [2, 3], kind: 'normal', a: 0, b: 1, ...placement });
       run('MerakShard', { x: random([2, 5]) }, { axis: 'tp', dim: 1, parts: 1, paddedSize: 6, degree: 2, index: 0 });
+      const scattered = { axis: 'tp', dim: 1, parts: 3, paddedSize: 6, degree: 2, index: 1 };
+      run('MerakReduceScatter', { x: random([2, 6]) }, scattered);
+      run('MerakReduceScatterStart', { x: random([2, 6]) }, scattered);
+      run('MerakAllReduceStart', { x: random([2, 5]) }, { axis: 'tp', op: 'sum' });
+      run('MerakAllGatherStart', { x: random([2, 5]) }, { axis: 'tp', dim: 1, parts: 1, size: 5, degree: 1, index: 0 });
+      run('MerakWait', { x: random([2, 5]), source: random([2, 5]) }, { axis: 'tp' });
+    });
+  });
+
+  it('agree with tfjs for shapes as data', () => {
+    check(() => {
+      const inputs = { s0: tf.tensor1d([4, 1, 3], 'int32'), s1: tf.tensor1d([5, 1], 'int32') };
+      tf.engine().runKernel('BroadcastArgs', inputs, {});
     });
   });
 

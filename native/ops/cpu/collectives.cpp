@@ -1,4 +1,5 @@
-// Collectives as kernels: MerakAllReduce, MerakFanOut, MerakAllGather, MerakShard.
+// Collectives as kernels: MerakAllReduce, MerakFanOut, MerakAllGather, MerakReduceScatter, MerakShard, and those that are started
+// and awaited apart (MerakAllReduceStart, ..., MerakWait).
 #include <algorithm>  // std::clamp
 #include <cstring>    // memcpy
 
@@ -18,6 +19,7 @@ Axis axis_of(const NodeSpec& spec) {
 int group_of(const RunContext& context, Axis axis) { return axis == Axis::tp ? context.tp_group : context.dp_group; }
 int size_of(const RunContext& context, Axis axis) { return axis == Axis::tp ? context.tp_size : context.dp_size; }
 
+template <bool kStarts>
 std::unique_ptr<Kernel> make_all_reduce(const NodeSpec& spec) {
   require(spec.inputs[0].dtype == DType::f32, "only float32 is reduced");
   const std::string name = spec.attrs.text("op", "sum");
@@ -28,7 +30,10 @@ std::unique_ptr<Kernel> make_all_reduce(const NodeSpec& spec) {
   return make_kernel([=](const void* const* inputs, void* const* outputs, RunContext& context) {
     if (outputs[0] != inputs[0]) std::memcpy(outputs[0], inputs[0], count * sizeof(float));
     const int group = group_of(context, axis);
-    if (context.comm && group >= 0) context.comm->all_reduce(group, static_cast<float*>(outputs[0]), count, op, 1.0f);
+    auto* data = static_cast<float*>(outputs[0]);
+    Communicator* comm = group < 0 ? nullptr : context.comm;
+    if (comm && kStarts) comm->start(data, [=](Communicator& other) { other.all_reduce(group, data, count, op, 1.0f); });
+    else if (comm) comm->all_reduce(group, data, count, op, 1.0f);
   });
 }
 
@@ -55,6 +60,13 @@ Cut cut_of(const NodeSpec& spec, size_t dim) {
   return cut;
 }
 
+void check_degree(const RunContext& context, Axis axis, int64_t degree, const char* what) {
+  if (size_of(context, axis) == degree) return;
+  throw std::runtime_error(std::string("the plan ") + what + " " + std::to_string(degree) + " shards on an axis of " +
+                           std::to_string(size_of(context, axis)) + " ranks");
+}
+
+template <bool kStarts>
 std::unique_ptr<Kernel> make_all_gather(const NodeSpec& spec) {
   const Axis axis = axis_of(spec);
   const size_t dim = static_cast<size_t>(spec.attrs.number("dim"));
@@ -67,14 +79,30 @@ std::unique_ptr<Kernel> make_all_gather(const NodeSpec& spec) {
   require(degree * local >= size, "the shards are shorter than the whole");
   const size_t bytes = spec.inputs[0].bytes();
   const int64_t piece = local / cut.parts;  // of the dim, per rank and part
+  if (degree * local == size) {
+    // No padding: every rank's pieces go straight to their places.
+    const size_t outer = static_cast<size_t>(cut.outer * cut.parts), chunk = static_cast<size_t>(piece * cut.inner_bytes);
+    return make_kernel([=](const void* const* inputs, void* const* outputs, RunContext& context) {
+      const int group = group_of(context, axis);
+      const void* input = inputs[0];
+      void* output = outputs[0];
+      if (!context.comm || group < 0) {
+        if (degree != 1) throw std::runtime_error("gathering shards of other ranks needs a communicator");
+        std::memcpy(output, input, bytes);
+        return;
+      }
+      check_degree(context, axis, degree, "gathers");
+      if (!kStarts) return context.comm->all_gather_into(group, input, output, outer, chunk);
+      context.comm->start(output, [=](Communicator& comm) { comm.all_gather_into(group, input, output, outer, chunk); });
+    });
+  }
+  require(!kStarts, "a padded dim cannot be gathered in the background");
   return make_kernel(
       [=](const void* const* inputs, void* const* outputs, RunContext& context) {
         const int group = group_of(context, axis);
         const auto* all = static_cast<const uint8_t*>(inputs[0]);
         if (context.comm && group >= 0) {
-          if (size_of(context, axis) != degree)
-            throw std::runtime_error("the plan gathers " + std::to_string(degree) + " shards on an axis of " +
-                                     std::to_string(size_of(context, axis)) + " ranks");
+          check_degree(context, axis, degree, "gathers");
           context.comm->all_gather(group, inputs[0], context.scratch, bytes);
           all = static_cast<const uint8_t*>(context.scratch);
         } else if (degree != 1) {
@@ -93,6 +121,42 @@ std::unique_ptr<Kernel> make_all_gather(const NodeSpec& spec) {
             }
       },
       bytes * static_cast<size_t>(degree));
+}
+
+template <bool kStarts>
+std::unique_ptr<Kernel> make_reduce_scatter(const NodeSpec& spec) {
+  require(spec.inputs[0].dtype == DType::f32, "only float32 is reduced");
+  const Axis axis = axis_of(spec);
+  const size_t dim = static_cast<size_t>(spec.attrs.number("dim"));
+  const Cut cut = cut_of(spec, dim);
+  const int64_t degree = static_cast<int64_t>(spec.attrs.number("degree"));
+  const int64_t size = spec.inputs[0].shape[dim];
+  require(degree > 0 && cut.parts > 0 && size % (cut.parts * degree) == 0, "the dim does not divide into parts and ranks");
+  const size_t outer = static_cast<size_t>(cut.outer * cut.parts);
+  const size_t chunk = static_cast<size_t>(size / cut.parts / degree * cut.inner_bytes) / sizeof(float);
+  return make_kernel([=](const void* const* inputs, void* const* outputs, RunContext& context) {
+    const int group = group_of(context, axis);
+    const auto* input = static_cast<const float*>(inputs[0]);
+    auto* output = static_cast<float*>(outputs[0]);
+    if (!context.comm || group < 0) {
+      if (degree != 1) throw std::runtime_error("reducing terms of other ranks needs a communicator");
+      std::memcpy(output, input, outer * chunk * sizeof(float));
+      return;
+    }
+    check_degree(context, axis, degree, "scatters");
+    if (!kStarts) return context.comm->reduce_scatter(group, input, output, outer, chunk, 1.0f);
+    context.comm->start(output, [=](Communicator& comm) { comm.reduce_scatter(group, input, output, outer, chunk, 1.0f); });
+  });
+}
+
+// Input x is what a ...Start gave out; the result lies in the same place.
+std::unique_ptr<Kernel> make_wait(const NodeSpec& spec) {
+  const Axis axis = axis_of(spec);
+  const size_t bytes = spec.inputs[0].bytes();
+  return make_kernel([=](const void* const* inputs, void* const* outputs, RunContext& context) {
+    if (context.comm && group_of(context, axis) >= 0) context.comm->finish(inputs[0]);
+    if (outputs[0] != inputs[0]) std::memcpy(outputs[0], inputs[0], bytes);
+  });
 }
 
 std::unique_ptr<Kernel> make_shard(const NodeSpec& spec) {
@@ -122,9 +186,14 @@ std::unique_ptr<Kernel> make_shard(const NodeSpec& spec) {
 }  // namespace
 
 void register_collective_kernels() {
-  register_kernel("MerakAllReduce", make_all_reduce);
+  register_kernel("MerakAllReduce", make_all_reduce<false>);
+  register_kernel("MerakAllReduceStart", make_all_reduce<true>);
+  register_kernel("MerakAllGatherStart", make_all_gather<true>);
+  register_kernel("MerakReduceScatter", make_reduce_scatter<false>);
+  register_kernel("MerakReduceScatterStart", make_reduce_scatter<true>);
+  register_kernel("MerakWait", make_wait);
   register_kernel("MerakFanOut", make_fan_out);
-  register_kernel("MerakAllGather", make_all_gather);
+  register_kernel("MerakAllGather", make_all_gather<false>);
   register_kernel("MerakShard", make_shard);
 }
 

@@ -26,12 +26,17 @@ std::unique_ptr<Kernel> make_layer_norm(const NodeSpec& spec) {
   require(spec.inputs[ig].numel() == rows.width && spec.inputs[ib].numel() == rows.width, "gamma and beta must be [H]");
   const float epsilon = static_cast<float>(spec.attrs.number("epsilon"));
   const auto row = MERAK_PICK(layer_norm_row);
+  const auto narrow = MERAK_PICK(layer_norm_row_bf16);
+  const bool rounds = spec.outputs[0].dtype == DType::bf16;
   return make_kernel([=](const void* const* inputs, void* const* outputs, RunContext&) {
     const auto *x = static_cast<const float*>(inputs[ix]), *gamma = static_cast<const float*>(inputs[ig]),
                *beta = static_cast<const float*>(inputs[ib]);
     auto *y = static_cast<float*>(outputs[0]), *mean = static_cast<float*>(outputs[1]), *rstd = static_cast<float*>(outputs[2]);
     parallel_for(rows.num_rows, rows.grain(), [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; r++)
+      const auto width = static_cast<size_t>(rows.width);
+      for (int64_t r = begin; rounds && r < end; r++)
+        narrow(x + r * rows.width, gamma, beta, epsilon, static_cast<uint16_t*>(outputs[0]) + r * rows.width, mean + r, rstd + r, width);
+      for (int64_t r = begin; !rounds && r < end; r++)
         row(x + r * rows.width, gamma, beta, epsilon, y + r * rows.width, mean + r, rstd + r, static_cast<size_t>(rows.width));
     });
   });

@@ -4,72 +4,16 @@
 #include <unordered_map>  // primitive arguments
 
 #include "ops/cpu/dnnl.h"
+#include "ops/cpu/integer_matmul.h"
+#include "ops/cpu/kept_weight.h"   // KeptWeight
+#include "ops/cpu/matmul_bf16.h"   // bf16 products
+#include "ops/cpu/matmul_plan.h"   // shapes
 
 namespace merak {
 namespace {
 
 using onednn::Memory;
 using onednn::MemoryDesc;
-
-struct MatMulPlan {
-  Shape a_shape, a_strides, b_shape, b_strides, c_shape;  // logical [..., M, K] x [..., K, N] = [..., M, N]
-};
-
-void swap_last(Shape& shape) { std::swap(shape[shape.size() - 1], shape[shape.size() - 2]); }
-
-// Logical shape and strides of an operand, transposed if asked, with leading ones up to `rank`.
-void operand(const Shape& stored, bool transpose, size_t rank, Shape& shape, Shape& strides) {
-  shape = Shape(rank - stored.size(), 1);
-  shape.insert(shape.end(), stored.begin(), stored.end());
-  strides = onednn::row_major(shape);
-  if (transpose) {
-    swap_last(shape);
-    swap_last(strides);
-  }
-}
-
-// Drops the batch dims where that is exact: one weight matrix for all of a's rows makes one tall product, and equal batch dims
-// become one.
-MatMulPlan collapse(MatMulPlan plan, bool transpose_a) {
-  const size_t rank = plan.a_shape.size();
-  const int64_t m = plan.a_shape[rank - 2], k = plan.a_shape[rank - 1], n = plan.b_shape[rank - 1];
-  int64_t a_batch = 1, b_batch = 1;
-  bool same = true;
-  for (size_t i = 0; i + 2 < rank; i++) {
-    a_batch *= plan.a_shape[i];
-    b_batch *= plan.b_shape[i];
-    same = same && plan.a_shape[i] == plan.b_shape[i];
-  }
-  const Shape b_tail(plan.b_strides.end() - 2, plan.b_strides.end());
-  const Shape a_tail(plan.a_strides.end() - 2, plan.a_strides.end());
-  if (b_batch == 1 && (!transpose_a || a_batch == 1)) {
-    const Shape a_strides = a_batch == 1 ? a_tail : Shape{k, 1};
-    return {{a_batch * m, k}, a_strides, {k, n}, b_tail, {a_batch * m, n}};
-  }
-  if (same)
-    return {{a_batch, m, k}, {m * k, a_tail[0], a_tail[1]}, {a_batch, k, n}, {k * n, b_tail[0], b_tail[1]}, {a_batch, m, n}};
-  return plan;
-}
-
-MatMulPlan plan_of(const NodeSpec& spec) {
-  const Shape& a = spec.inputs[0].shape;
-  const Shape& b = spec.inputs[1].shape;
-  if (a.size() < 2 || b.size() < 2) throw Unsupported("operands must have at least two dims");
-  const bool transpose_a = spec.attrs.flag("transposeA", false), transpose_b = spec.attrs.flag("transposeB", false);
-  const size_t rank = std::max(a.size(), b.size());
-  MatMulPlan plan;
-  operand(a, transpose_a, rank, plan.a_shape, plan.a_strides);
-  operand(b, transpose_b, rank, plan.b_shape, plan.b_strides);
-  if (plan.a_shape[rank - 1] != plan.b_shape[rank - 2]) throw std::runtime_error("inner dims differ");
-  for (size_t i = 0; i + 2 < rank; i++) {
-    const int64_t x = plan.a_shape[i], y = plan.b_shape[i];
-    if (x != y && x != 1 && y != 1) throw std::runtime_error("batch dims do not broadcast");
-    plan.c_shape.push_back(x == 1 ? y : x);
-  }
-  plan.c_shape.push_back(plan.a_shape[rank - 2]);
-  plan.c_shape.push_back(plan.b_shape[rank - 1]);
-  return collapse(std::move(plan), transpose_a);
-}
 
 void append_activation(dnnl::post_ops& ops, const Attrs& attrs) {
   const std::string name = attrs.text("activation", "linear");
@@ -89,7 +33,7 @@ class MatMul : public Kernel {
   explicit MatMul(const NodeSpec& spec) : accumulate_(spec.attrs.flag("accumulate", false)) {
     for (const TensorType& input : spec.inputs)
       if (input.dtype != DType::f32) throw Unsupported("only float32 operands");
-    const MatMulPlan plan = plan_of(spec);
+    const MatMulPlan plan = plan_matmul(spec);
     output_numel_ = spec.outputs[0].numel();
     if (output_numel_ == 0 || spec.inputs[0].numel() == 0) {
       empty_ = true;
@@ -112,17 +56,29 @@ class MatMul : public Kernel {
       if (spec.inputs[bias_].numel() != shape.back()) throw Unsupported("bias that is not one row");
       bias_desc_ = onednn::plain(shape);
     }
-    const auto desc = onednn::matmul(a, b, bias_ >= 0 ? &bias_desc_ : nullptr, c, attr);
+    // A large right operand is packed by us, once per product: 3 to 8 % faster than oneDNN's packing it tile by tile (2.6, AVX-512).
+    const bool packs = plan.c_shape.size() == 2 && plan.c_shape[0] >= (spec.attrs.flag("weightStays", false) ? kKeptRows : kPackRows) && plan.a_shape[1] * plan.c_shape[1] >= kPackSize;
+    const MemoryDesc wanted = packs ? onednn::any(plan.b_shape) : b;
+    const auto desc = onednn::matmul(a, wanted, bias_ >= 0 ? &bias_desc_ : nullptr, c, attr);
     primitive_ = dnnl::matmul(desc);
     bind(DNNL_ARG_SRC, a, a_);
-    bind(DNNL_ARG_WEIGHTS, b, b_);
+    bind(DNNL_ARG_WEIGHTS, desc.weights_desc(), b_);
     bind(DNNL_ARG_DST, c, c_);
     if (bias_ >= 0) bind(DNNL_ARG_BIAS, bias_desc_, bias_memory_);
     scratch_bytes_ = desc.scratchpad_desc().get_size();
     bind(DNNL_ARG_SCRATCHPAD, desc.scratchpad_desc(), scratch_);
+    if (desc.weights_desc() != b) {
+      packs_ = true;
+      packed_at_ = (scratch_bytes_ + 63) / 64 * 64;
+      weight_ = KeptWeight(spec, desc.weights_desc().get_size(), plan.c_shape[0]);
+      if (!weight_.stays()) scratch_bytes_ = packed_at_ + desc.weights_desc().get_size();
+      unpacked_ = Memory(b, onednn::engine(), nullptr);
+      pack_ = dnnl::reorder(unpacked_, b_);
+    }
   }
 
   size_t scratch_bytes() const override { return scratch_bytes_; }
+  size_t kept_bytes() const override { return weight_.bytes(); }
 
   void run(const void* const* inputs, void* const* outputs, RunContext& context) override {
     if (empty_) {
@@ -130,7 +86,16 @@ class MatMul : public Kernel {
       return;
     }
     a_.set_data_handle(const_cast<void*>(inputs[0]));
-    b_.set_data_handle(const_cast<void*>(inputs[1]));
+    if (packs_) {
+      unpacked_.set_data_handle(const_cast<void*>(inputs[1]));
+      const auto pack = [&](void* packed) {
+        b_.set_data_handle(packed);
+        pack_.execute(onednn::stream(), unpacked_, b_);
+      };
+      b_.set_data_handle(weight_.get(context, static_cast<std::byte*>(context.scratch) + packed_at_, pack));
+    } else {
+      b_.set_data_handle(const_cast<void*>(inputs[1]));
+    }
     c_.set_data_handle(outputs[0]);
     if (bias_ >= 0) bias_memory_.set_data_handle(const_cast<void*>(inputs[bias_]));
     if (scratch_bytes_) scratch_.set_data_handle(context.scratch);
@@ -143,7 +108,15 @@ class MatMul : public Kernel {
     arguments_.insert({argument, memory});
   }
 
+  static constexpr int64_t kPackRows = 128, kKeptRows = 16;
+  static constexpr int64_t kPackSize = 128 * 128;
+
   bool accumulate_;
+  bool packs_ = false;
+  KeptWeight weight_;
+  size_t packed_at_ = 0;
+  Memory unpacked_;
+  dnnl::reorder pack_;
   bool empty_ = false;
   int bias_ = -1;
   int64_t output_numel_ = 0;
@@ -158,6 +131,8 @@ class MatMul : public Kernel {
 
 void register_matmul_kernels() {
   const KernelFactory factory = [](const NodeSpec& spec) -> std::unique_ptr<Kernel> {
+    if (spec.inputs.at(0).dtype == DType::i32) return make_integer_matmul(spec);
+    if (multiplies_in_bf16(spec)) return make_bf16_matmul(spec);
     return std::make_unique<MatMul>(spec);
   };
   register_kernel("BatchMatMul", factory);

@@ -106,13 +106,14 @@ std::unique_ptr<Kernel> make_max_pool_grad(const NodeSpec& spec) {
   });
 }
 
-// Each pixel of a window gets dy / (pixels of the window inside the input). (tfjs's CPU backend divides by the whole filter even at
-// padded edges, which is not the gradient of its own forward pass.)
+// Each pixel of a window gets dy / (pixels of the whole filter), as tfjs's kernel: at padded edges that is not the gradient of its
+// forward pass, and the gradient rule scales dy to make up for it (src/autodiff/gradients/pool.ts).
 std::unique_ptr<Kernel> make_average_pool_grad(const NodeSpec& spec) {
   const size_t dy_at = input_index(spec, "dy"), x_at = input_index(spec, "input");
   require(spec.inputs[dy_at].dtype == DType::f32, "dy must be float32");
   const Window w = pool_window(spec, spec.inputs[x_at].shape, spec.inputs[dy_at].shape);
   const size_t bytes = spec.outputs.at(0).bytes();
+  const float share = 1.0f / static_cast<float>(w.filter[0] * w.filter[1] * w.filter[2]);
   return make_kernel([=](const void* const* in, void* const* out, RunContext&) {
     std::memset(out[0], 0, bytes);
     parallel_for(w.batch, kParallelGrain / std::max<int64_t>(1, window_size(w) * w.out_pixels()), [&](int64_t begin, int64_t end) {
@@ -120,9 +121,6 @@ std::unique_ptr<Kernel> make_average_pool_grad(const NodeSpec& spec) {
                         [&](int64_t batch, int64_t o0, int64_t o1, int64_t o2, int64_t index) {
         float* dx = static_cast<float*>(out[0]) + batch * w.in_pixels() * w.channels;
         const float* dy = static_cast<const float*>(in[dy_at]) + index * w.channels;
-        int64_t count = 0;
-        for_taps(w, o0, o1, o2, [&](int64_t, int64_t, int64_t, int64_t) { count++; });
-        const float share = count == 0 ? 0.0f : 1.0f / static_cast<float>(count);
         for_taps(w, o0, o1, o2, [&](int64_t, int64_t, int64_t, int64_t pixel) {
           for (int64_t c = 0; c < w.channels; c++) dx[pixel * w.channels + c] += share * dy[c];
         });

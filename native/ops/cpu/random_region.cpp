@@ -15,6 +15,7 @@ RandomRegion::RandomRegion(const NodeSpec& spec, const Shape& shape)
   require(global_.size() == shape_.size() && offsets_.size() == shape_.size(), "globalShape and offsets must have the local rank");
   require(batch_dim_ < static_cast<int64_t>(shape_.size()), "batchDim is past the last dim");
   for (size_t d = 0; d < shape_.size(); d++) require(offsets_[d] >= 0 && offsets_[d] + shape_[d] <= global_[d], "a random region ends outside its whole");
+  if (batch_dim_ >= 0) batch_extent_ = static_cast<int64_t>(spec.attrs.number("batchExtent", static_cast<double>(shape_[static_cast<size_t>(batch_dim_)])));
   if (shape_.empty()) {
     shape_ = global_ = {1};
     offsets_ = {0};
@@ -28,6 +29,7 @@ RandomRegion::RandomRegion(const NodeSpec& spec, const Shape& shape)
     shape_.back() *= last;
     global_.back() *= last;
     offsets_.back() *= last;
+    if (batch_dim_ == static_cast<int64_t>(shape_.size()) - 1) batch_extent_ *= last;
   }
   run_length_ = shape_.back();
   for (size_t d = 0; d + 1 < shape_.size(); d++) num_runs_ *= shape_[d];
@@ -46,7 +48,7 @@ uint64_t RandomRegion::run_start(int64_t run, const RunContext& context) const {
   const int64_t batch_dim = batch_dim_ < 0 ? -1 : std::min<int64_t>(batch_dim_, static_cast<int64_t>(shape_.size()) - 1);
   for (size_t d = 0; d < shape_.size(); d++) {
     int64_t at = offsets_[d] + index[d];
-    if (static_cast<int64_t>(d) == batch_dim) at += batches_before * shape_[d];
+    if (static_cast<int64_t>(d) == batch_dim) at += batches_before * (batch_dim_ == batch_dim ? batch_extent_ : shape_[d]);
     start = start * global_[d] + at;
   }
   return static_cast<uint64_t>(start);

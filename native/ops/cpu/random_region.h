@@ -20,6 +20,7 @@ class RandomRegion {
  private:
   Shape shape_, global_, offsets_;  // trailing dims that are whole are merged into one
   int64_t batch_dim_;
+  int64_t batch_extent_ = 0;  // of a whole micro-batch along batch_dim_, in merged units
   uint32_t node_;
   int64_t num_runs_ = 1, run_length_ = 1;
 };

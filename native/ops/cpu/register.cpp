@@ -5,6 +5,7 @@ namespace merak {
 
 void register_matmul_kernels();
 void register_accumulate_kernels();
+void register_column_sum_kernels();
 void register_collective_kernels();
 void register_random_kernels();
 void register_dropout_kernels();
@@ -28,10 +29,16 @@ void register_normalisation_kernels();
 void register_pool_kernels();
 void register_dilation_kernels();
 void register_resize_kernels();
+void register_einsum_kernels();
+void register_suppression_kernels();
+void register_search_kernels();
+void register_warp_kernels();
+void register_matrix_kernels();
 
 void register_cpu_kernels() {
   register_matmul_kernels();
   register_accumulate_kernels();
+  register_column_sum_kernels();
   register_collective_kernels();
   register_random_kernels();
   register_dropout_kernels();
@@ -55,6 +62,11 @@ void register_cpu_kernels() {
   register_pool_kernels();
   register_dilation_kernels();
   register_resize_kernels();
+  register_einsum_kernels();
+  register_suppression_kernels();
+  register_search_kernels();
+  register_warp_kernels();
+  register_matrix_kernels();
 }
 
 }  // namespace merak

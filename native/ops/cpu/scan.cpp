@@ -2,6 +2,7 @@
 #include <algorithm>  // std::partial_sort
 #include <cmath>      // std::isnan
 
+#include "ops/cpu/isa/reduce.h"  // reduce_max, reduce_min
 #include "ops/cpu/make_kernel.h"
 #include "ops/cpu/numeric.h"
 #include "ops/cpu/parallel.h"
@@ -39,12 +40,35 @@ std::unique_ptr<Kernel> make_arg(const Around& view, bool wants_max) {
   });
 }
 
+// Contiguous floats: find the extreme value with vectors, then the first place that holds it. The vector loops propagate NaN,
+// which ArgMax does not; rows with NaN are walked.
+std::unique_ptr<Kernel> make_arg_of_rows(int64_t rows, int64_t length, bool wants_max) {
+  const auto extreme = wants_max ? MERAK_PICK(reduce_max) : MERAK_PICK(reduce_min);
+  return make_kernel([=](const void* const* in, void* const* out, RunContext&) {
+    parallel_for(rows, kParallelGrain / length, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; i++) {
+        const float* row = static_cast<const float*>(in[0]) + i * length;
+        const float value = extreme(row, static_cast<size_t>(length));
+        int64_t best = 0;
+        if (!std::isnan(value)) {
+          while (row[best] != value) best++;
+        } else {
+          for (int64_t k = 1; k < length; k++)
+            if (wants_max ? row[k] > row[best] : row[k] < row[best]) best = k;
+        }
+        static_cast<int32_t*>(out[0])[i] = static_cast<int32_t>(best);
+      }
+    });
+  });
+}
+
 std::unique_ptr<Kernel> make_arg_extreme(const NodeSpec& spec) {
   const TensorType& x = spec.inputs.at(0);
   const size_t axis = static_cast<size_t>(normalise_axis(spec.attrs.ints("axis", {0}).at(0), x.shape.size()));
   require(spec.outputs.at(0).dtype == DType::i32, "the result must be int32");
   const Around view = around(x.shape, axis);
   const bool wants_max = spec.kernel == "ArgMax";
+  if (x.dtype == DType::f32 && view.inner == 1 && view.length > 0) return make_arg_of_rows(view.outer, view.length, wants_max);
   if (x.dtype == DType::f32) return make_arg<float>(view, wants_max);
   if (x.dtype == DType::i32) return make_arg<int32_t>(view, wants_max);
   return make_arg<uint8_t>(view, wants_max);

@@ -79,8 +79,10 @@ const std::unordered_map<std::string, UnaryOp>& table() {
 }
 
 std::unique_ptr<Kernel> make_unary(const NodeSpec& spec) {
-  const UnaryOp op = table().at(spec.kernel);
+  UnaryOp op = table().at(spec.kernel);
   const DType from = spec.inputs.at(0).dtype, to = spec.outputs.at(0).dtype;
+  // -true is true, as in tfjs.
+  if (spec.kernel == "Neg" && to == DType::b8) op.exact = [](double x, double, double) { return x; };
   const int64_t n = spec.outputs[0].numel();
   require(spec.inputs[0].numel() == n, "input and output sizes differ");
   double p = 0, q = 0;

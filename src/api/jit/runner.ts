@@ -75,6 +75,8 @@ async function nativeRunner(graph: Graph, variables: readonly tf.Variable[], thr
         await device.write(index, 'value', (await readTensor(variable)) as Float32Array);
         sent[index] = dataId;
       }
+      // From here on the engine's copies differ from the variables, until `written`.
+      for (const parameter of updated) sent[parameter] = undefined;
       const result = await device.run(FUNCTION_EXECUTABLE, {
         step,
         seed,
@@ -83,10 +85,7 @@ async function nativeRunner(graph: Graph, variables: readonly tf.Variable[], thr
         timeoutSeconds: TIMEOUT_SECONDS,
       });
       const updates = new Map<number, HostArray>();
-      for (const parameter of updated) {
-        sent[parameter] = undefined;
-        updates.set(parameter, await device.read(parameter, 'value'));
-      }
+      for (const parameter of updated) updates.set(parameter, await device.read(parameter, 'value'));
       return { outputs: result.outputs, updates };
     },
     written() {
@@ -162,17 +161,18 @@ function runOnTfjs(graph: Graph, node: Node, inputs: readonly HostArray[], key: 
   }
   const previous = setRandomContext({ ...key, microBatch: 0 });
   try {
-    return onBackend(
-      FALLBACK_BACKEND,
-      () =>
-        tf.tidy(() => {
-          const tensors = node.inputs.map((id, index) => toTensor(inputs[index]!, graph.values[id]!));
-          // A copy: the CPU backend lets tensors share arrays.
-          return replayNode(node, tensors).map((tensor, index) =>
-            asDType(tensor.dataSync().slice(), graph.values[node.outputs[index]!]!.dtype),
-          );
-        }) as never as HostArray[],
-    );
+    return onBackend(FALLBACK_BACKEND, () => {
+      tf.engine().startScope();
+      try {
+        const tensors = node.inputs.map((id, index) => toTensor(inputs[index]!, graph.values[id]!));
+        // A copy: the CPU backend lets tensors share arrays.
+        return replayNode(node, tensors).map((tensor, index) =>
+          asDType(tensor.dataSync().slice(), graph.values[node.outputs[index]!]!.dtype),
+        );
+      } finally {
+        tf.engine().endScope();
+      }
+    });
   } finally {
     setRandomContext(previous);
   }

@@ -32,6 +32,11 @@ export function gradientRule(kernel: string): GradientRule | undefined {
   return ours[kernel] ?? tfjsRule(kernel);
 }
 
+/** Our rule where tfjs's own is wrong, missing or wasteful; undefined where tfjs's is used. */
+export function overriddenGradientRule(kernel: string): GradientRule | undefined {
+  return ours[kernel];
+}
+
 function tfjsRule(kernel: string): GradientRule | undefined {
   const config = tf.getGradient(kernel);
   if (config === undefined || config === null) return undefined;

@@ -55,6 +55,15 @@ export interface KernelTime {
   readonly numRuns: number;
 }
 
+/** When a collective beside computation was asked for, ran, and was waited for: seconds on the engine's own clock. */
+export interface CollectiveTime {
+  readonly started: number;
+  readonly begun: number;
+  readonly ended: number;
+  readonly awaited: number;
+  readonly released: number;
+}
+
 /** An arena handle without its rank, which the addon does not repeat. */
 export type NativeHandle = Omit<ArenaHandle, 'rank'>;
 
@@ -70,6 +79,7 @@ export interface NativeEngine {
   abort(reason: string): void;
   measuredBytes(): Record<string, number>;
   kernelTimes(): Promise<Record<string, KernelTime>>;
+  takeCollectiveTrace(): Promise<CollectiveTime[]>;
   close(): void;
 }
 
@@ -133,6 +143,15 @@ const require = createRequire(import.meta.url);
 const BUILD_COMMAND = 'node scripts/build-native.mjs';
 let loaded: Addon | null = null;
 
+/**
+ * OpenMP's threads wait for the next parallel region by spinning, by default for milliseconds: time that other workers on the
+ * same cores lose. libgomp reads this when it is loaded, with the addon.
+ */
+function spinBriefly(): void {
+  const { GOMP_SPINCOUNT: spins, OMP_WAIT_POLICY: policy } = process.env;
+  if (spins === undefined && policy === undefined) process.env.GOMP_SPINCOUNT = '1000';
+}
+
 /** Where the addon is: MERAK_ADDON, else build/merak.node of the package. */
 export function addonPath(): string {
   const override = process.env.MERAK_ADDON;
@@ -151,6 +170,7 @@ export function loadAddon(): Addon {
       hint: `build it with \`${BUILD_COMMAND}\` (needs cmake, g++ and libdnnl-dev), or train with --device tfjs`,
     });
   }
+  spinBriefly();
   try {
     loaded = require(path) as Addon;
   } catch (cause) {

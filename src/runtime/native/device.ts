@@ -2,7 +2,7 @@
 import { MerakError } from '../../errors.js';
 import type { Executable, RankPlan } from '../../plan/plan.js';
 import type { ArenaHandle, Device, StepInput, StepResult } from '../device.js';
-import { type KernelTime, loadAddon, type NativeEngine, type NativeHandle } from './addon.js';
+import { type CollectiveTime, type KernelTime, loadAddon, type NativeEngine, type NativeHandle } from './addon.js';
 import { toMerakError, translated } from './error.js';
 
 export interface NativeDeviceOptions {
@@ -87,6 +87,11 @@ export class NativeDevice implements Device {
   /** Seconds by kernel since the executables were loaded, for benchmarks and reports. */
   async kernelTimes(): Promise<Readonly<Record<string, KernelTime>>> {
     return translated(() => this.#open().kernelTimes());
+  }
+
+  /** The collectives that ran beside computation since the last call. */
+  async takeCollectiveTrace(): Promise<readonly CollectiveTime[]> {
+    return translated(() => this.#open().takeCollectiveTrace());
   }
 
   close(): void {

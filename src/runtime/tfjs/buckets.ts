@@ -1,10 +1,10 @@
 /** All-reduce of buckets: contiguous runs of gradients or parameters, and the global gradient norm. */
 import * as tf from '@tensorflow/tfjs';
-import type { Bucket, RankParameter } from '../../plan/plan.js';
+import type { Bucket, RankParameter, RankPlan } from '../../plan/plan.js';
 import type { HostArray } from '../device.js';
 import { restoreBackend } from './backend.js';
 import { groupById, groupOf, type StepContext } from './context.js';
-import { makeTensor, readTensor } from './hostData.js';
+import { makeTensor, readTensor, viewBytes } from './hostData.js';
 
 /** Sums each bucket of `space` over its group, times the bucket's scale and `factor`. */
 export async function reduceBuckets(
@@ -41,9 +41,46 @@ export async function reduceBuckets(
   }
 }
 
+/** Whether every data replica updates a piece of the parameters only. */
+export function shardsOptimizer(plan: RankPlan): boolean {
+  return plan.gradientBuckets.some(({ pieceLength }) => pieceLength !== undefined);
+}
+
+/** With a sharded optimizer: every replica's updated pieces of the parameters to every other. */
+export async function gatherParameters(context: StepContext): Promise<void> {
+  const { plan, storage, communicator, backend } = context;
+  const group = groupOf(plan, 'dp');
+  if (group === undefined) return;
+  for (const bucket of plan.gradientBuckets) {
+    if (bucket.pieceLength === undefined) continue;
+    const packed = new Float32Array(bucket.length);
+    const members = plan.parameters.flatMap(({ offset, gradientOffset }): [number, tf.Tensor][] => {
+      const inside = gradientOffset >= bucket.offset && gradientOffset < bucket.offset + bucket.length * 4;
+      const tensor = inside ? storage.get('parameters', 0, offset) : undefined;
+      return tensor === undefined || tensor.size === 0 ? [] : [[offset, tensor]];
+    });
+    for (const [offset, tensor] of members) packed.set(await readTensor(tensor), (offset - bucket.offset) / 4);
+    const start = plan.coordinates.dp * bucket.pieceLength;
+    const piece = packed.slice(start, start + bucket.pieceLength);
+    const pieces = await communicator.allGather(group, viewBytes(piece));
+    for (const [replica, bytes] of pieces.entries())
+      packed.set(new Float32Array(bytes.slice().buffer), replica * bucket.pieceLength);
+    restoreBackend(backend);
+    for (const [offset, tensor] of members) {
+      const from = (offset - bucket.offset) / 4;
+      storage.set(
+        'parameters',
+        0,
+        offset,
+        makeTensor(packed.subarray(from, from + tensor.size), tensor.shape, 'float32'),
+      );
+    }
+  }
+}
+
 /**
- * sqrt of the sum of g^2 over all logical parameters. Every data-parallel replica holds the same gradients, so the sum
- * over the world counts each `dp` times. Accumulated in float64, ranks in order.
+ * sqrt of the sum of g^2 over all logical parameters. Without a sharded optimizer every data-parallel replica holds the same
+ * gradients, so that the sum over the world counts each `dp` times. Accumulated in float64, ranks in order.
  */
 export async function gradientNorm(context: StepContext, parameters: readonly RankParameter[]): Promise<number> {
   const { plan, communicator, backend } = context;
@@ -51,12 +88,14 @@ export async function gradientNorm(context: StepContext, parameters: readonly Ra
   for (const parameter of parameters) {
     const gradient = parameter.countsInNorm ? gradientOf(context, parameter) : undefined;
     if (gradient === undefined) continue;
-    squares += sumOfSquares(await readTensor(gradient));
+    const { begin = 0, end = gradient.size } = parameter.owned ?? {};
+    squares += sumOfSquares((await readTensor(gradient)).subarray(begin, end));
   }
   const world = groupOf(plan, 'world');
   if (world !== undefined) {
     const parts = await communicator.allGather(world, new Uint8Array(Float64Array.of(squares).buffer));
-    squares = parts.reduce((sum, part) => sum + (new Float64Array(part.slice().buffer)[0] ?? 0), 0) / plan.mesh.dp;
+    squares = parts.reduce((sum, part) => sum + (new Float64Array(part.slice().buffer)[0] ?? 0), 0);
+    if (!shardsOptimizer(plan)) squares /= plan.mesh.dp;
   }
   restoreBackend(backend);
   return Math.sqrt(squares);

@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { MerakError } from '../../errors.js';
 import type { Executable, Program, ProgramValue, Space } from '../../plan/plan.js';
+import { isCollective } from './collectives.js';
 
 export interface CompiledProgram {
   readonly program: Program;
@@ -10,7 +11,7 @@ export interface CompiledProgram {
 }
 
 /** Kernels the runtime interprets itself. */
-const INTERPRETED = new Set(['MerakAccumulate', 'MerakAssign', 'MerakAllReduce', 'MerakAllGather', 'MerakFanOut']);
+const INTERPRETED = new Set(['MerakAccumulate', 'MerakAssign', 'MerakFanOut']);
 
 /** Raises engine/unsupported naming the first kernel that `backend` lacks. */
 export function compile(executable: Executable, backend: string): Map<string, CompiledProgram> {
@@ -20,7 +21,7 @@ export function compile(executable: Executable, backend: string): Map<string, Co
 function compileProgram(program: Program, backend: string): CompiledProgram {
   const lastUse = new Map<number, number>();
   program.nodes.forEach((node, index) => {
-    if (!INTERPRETED.has(node.kernel) && tf.getKernel(node.kernel, backend) == null) {
+    if (!INTERPRETED.has(node.kernel) && !isCollective(node) && tf.getKernel(node.kernel, backend) == null) {
       throw new MerakError('engine/unsupported', `the tfjs backend '${backend}' has no kernel ${node.kernel}`, {
         path: node.scope,
         hint: 'use the native engine or another backend',

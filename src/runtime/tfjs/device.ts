@@ -59,10 +59,11 @@ export class TfjsDevice implements Device {
       });
     }
     this.plan = plan;
-    for (const { shape, dtype, offset, trainable, gradientOffset, momentOffsets } of plan.parameters) {
+    for (const { shape, dtype, offset, trainable, gradientOffset, momentOffsets, owned } of plan.parameters) {
       this.persistent.set('parameters', 0, offset, tf.zeros([...shape], dtype));
       if (trainable && gradientOffset >= 0) this.persistent.set('gradients', 0, gradientOffset, tf.zeros([...shape]));
-      for (const moment of momentOffsets) this.persistent.set('optimizer', 0, moment, tf.zeros([...shape]));
+      const momentShape = owned === undefined ? [...shape] : [owned.end - owned.begin];
+      for (const moment of momentOffsets) this.persistent.set('optimizer', 0, moment, tf.zeros(momentShape));
     }
     return this.communicator.open(plan);
   }
@@ -88,19 +89,16 @@ export class TfjsDevice implements Device {
 
   async write(index: number, kind: 'value' | number, data: Float32Array | Int32Array): Promise<void> {
     const { space, offset, parameter } = this.place(index, kind);
-    if (data.length !== numElements(parameter.shape)) {
+    const { owned } = parameter;
+    const shape = kind === 'value' || owned === undefined ? parameter.shape : [owned.end - owned.begin];
+    if (data.length !== numElements(shape)) {
       throw new MerakError('checkpoint/mismatch', `the data for '${parameter.name}' has the wrong size`, {
-        expected: `[${parameter.shape}]`,
+        expected: `[${shape}]`,
         received: `${data.length} numbers`,
       });
     }
     restoreBackend(this.backend);
-    this.persistent.set(
-      space,
-      0,
-      offset,
-      makeTensor(data, parameter.shape, kind === 'value' ? parameter.dtype : 'float32'),
-    );
+    this.persistent.set(space, 0, offset, makeTensor(data, shape, kind === 'value' ? parameter.dtype : 'float32'));
   }
 
   async read(index: number, kind: 'value' | number): Promise<Float32Array | Int32Array> {

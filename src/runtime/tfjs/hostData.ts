@@ -1,9 +1,10 @@
 /** Tensors to bytes and back, in the arena's representation: float32, int32, and one byte per bool. */
 import * as tf from '@tensorflow/tfjs';
-import type { DType } from '../../graph/graph.js';
+import type { ProgramDType } from '../../plan/plan.js';
 import type { HostArray } from '../device.js';
 
-export function bytesPerElement(dtype: DType): number {
+/** tfjs computes in float32 what a plan keeps in bfloat16. */
+export function bytesPerElement(dtype: ProgramDType): number {
   return dtype === 'bool' ? 1 : 4;
 }
 
@@ -12,7 +13,7 @@ export function numElements(shape: readonly number[]): number {
 }
 
 /** A typed array of `dtype` over a copy of `bytes`. */
-export function arrayOf(bytes: Uint8Array, dtype: DType): HostArray {
+export function arrayOf(bytes: Uint8Array, dtype: ProgramDType): HostArray {
   const copy = bytes.slice();
   if (dtype === 'bool') return copy;
   return dtype === 'int32' ? new Int32Array(copy.buffer) : new Float32Array(copy.buffer);
@@ -31,6 +32,6 @@ export async function readTensor(tensor: tf.Tensor): Promise<HostArray> {
 }
 
 /** Makes a tensor over its own copy of `data`. */
-export function makeTensor(data: HostArray, shape: readonly number[], dtype: DType): tf.Tensor {
-  return tf.tensor(data.slice(), [...shape], dtype);
+export function makeTensor(data: HostArray, shape: readonly number[], dtype: ProgramDType): tf.Tensor {
+  return tf.tensor(data.slice(), [...shape], dtype === 'bfloat16' ? 'float32' : dtype);
 }

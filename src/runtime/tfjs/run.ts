@@ -5,7 +5,7 @@ import { replayNode } from '../../graph/replay.js';
 import { setRandomContext } from '../../kernels/randomContext.js';
 import type { ProgramNode, ProgramValue, Slots, Space } from '../../plan/plan.js';
 import { restoreBackend } from './backend.js';
-import { isCollective, runCollective } from './collectives.js';
+import { type Exchanges, isCollective, runCollective } from './collectives.js';
 import type { CompiledProgram } from './compile.js';
 import { checkAborted, type StepContext } from './context.js';
 import { bytesPerElement, numElements } from './hostData.js';
@@ -38,6 +38,7 @@ export async function runProgram(
 ): Promise<void> {
   const { storage, plan, executable, input, backend } = context;
   const scratch = new Map<number, tf.Tensor>();
+  const exchanges: Exchanges = new Map();
   const microBatch = plan.coordinates.dp * executable.numMicroBatches + run.micro;
   let lastYield = performance.now();
 
@@ -62,6 +63,12 @@ export async function runProgram(
     scratch.delete(id);
   };
 
+  const collective = (node: ProgramNode, x: tf.Tensor, index: number): Promise<tf.Tensor> | tf.Tensor => {
+    const replayed = run.replay?.get(index);
+    if (replayed !== undefined) return tf.clone(replayed);
+    return runCollective(context, node, x, typeAt(node.outputs[0] ?? -1).shape, exchanges);
+  };
+
   try {
     for (const [index, node] of program.nodes.entries()) {
       checkAborted(context);
@@ -73,7 +80,10 @@ export async function runProgram(
         if (view !== tensor) views.push(view);
         return view;
       });
-      const outputs = await runNode(context, node, inputs, run, index, microBatch, input);
+      const outputs =
+        isCollective(node) && inputs[0] !== undefined
+          ? [await collective(node, inputs[0], index)]
+          : runNode(context, node, inputs, microBatch, input);
       await run.observe?.(node, inputs, outputs, index);
       restoreBackend(backend);
       if (node.kernel === 'MerakAccumulate' && run.replay === undefined)
@@ -97,20 +107,14 @@ export async function runProgram(
   }
 }
 
-async function runNode(
+function runNode(
   context: StepContext,
   node: ProgramNode,
   inputs: readonly tf.Tensor[],
-  run: ProgramRun,
-  index: number,
   microBatch: number,
   { seed, step }: { readonly seed: number; readonly step: number },
-): Promise<tf.Tensor[]> {
+): tf.Tensor[] {
   const [x] = inputs;
-  if (isCollective(node) && x !== undefined) {
-    const replayed = run.replay?.get(index);
-    return [replayed === undefined ? await runCollective(context, node, x) : tf.clone(replayed)];
-  }
   if (
     x !== undefined &&
     (node.kernel === 'MerakAccumulate' || node.kernel === 'MerakAssign' || node.kernel === 'MerakFanOut')
@@ -181,6 +185,8 @@ export function slotIn(slots: Slots, space: Space): number {
     case 'saved':
     case 'receivedGradients':
     case 'sentGradients':
+    case 'pending':
+    case 'recomputed':
       return slots[space];
     default:
       return 0;

@@ -49,6 +49,7 @@ export async function runStep(context: StepContext, state: StepState): Promise<S
         break;
       case 'recompute':
       case 'backward':
+      case 'weights':
         await runProgram(context, programOf(context, instruction.kind), instruction);
         break;
       case 'send':

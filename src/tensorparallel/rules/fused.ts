@@ -1,4 +1,6 @@
 /** Merak's fused kernels: attention by heads, layer norm by rows, cross-entropy by vocabulary, random numbers by offset. */
+import type { Attrs, Node } from '../../graph/graph.js';
+import type { Layout } from '../layout.js';
 import { FactorList, type LocalCall, type LocalContext, type RuleMaker, withAttrs } from '../rule.js';
 import { numberList } from './attributes.js';
 
@@ -92,7 +94,7 @@ const random: RuleMaker = (node, shapes) => {
   };
 };
 
-function ownBox({ node, index, outputLayouts, localOutputShapes }: LocalContext): LocalCall {
+function ownBox({ node, index, outputLayouts, outputShapes, localOutputShapes }: LocalContext): LocalCall {
   const layout = outputLayouts[0];
   const shape = localOutputShapes[0] ?? [];
   const given = numberList(node.attrs.offsets) ?? [];
@@ -100,7 +102,18 @@ function ownBox({ node, index, outputLayouts, localOutputShapes }: LocalContext)
     const start = layout?.kind === 'shard' && layout.dim === dim ? index * size : 0;
     return (given[dim] ?? 0) + start;
   });
-  return withAttrs(node, node.kernel === 'MerakRandom' ? { offsets, shape } : { offsets });
+  return withAttrs(node, {
+    offsets,
+    ...(node.kernel === 'MerakRandom' ? { shape } : {}),
+    ...wholeBatchExtent(node, layout, outputShapes[0] ?? []),
+  });
+}
+
+/** A piece of the batch dim no longer says how long a micro-batch is. */
+function wholeBatchExtent({ attrs }: Node, layout: Layout | undefined, shape: readonly number[]): Attrs {
+  const { batchDim, batchExtent } = attrs;
+  if (typeof batchDim !== 'number' || batchDim < 0 || layout?.kind !== 'shard' || layout.dim !== batchDim) return {};
+  return { batchExtent: batchExtent ?? shape[batchDim] ?? 1 };
 }
 
 export const FUSED_RULES: ReadonlyMap<string, RuleMaker> = new Map([

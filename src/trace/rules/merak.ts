@@ -19,6 +19,7 @@ export const merakRules: Rules = {
     return [need(inputs, 'x'), gamma, gamma];
   },
   ...each(['MerakGelu', 'MerakGeluGrad', 'MerakDropout', 'MerakAllReduce', 'MerakFanOut'], like('x')),
+  ...each(['MerakAllReduceStart', 'MerakWait'], like('x')),
   MerakSoftmaxCrossEntropy: (inputs) => {
     const rows = spec(need(inputs, 'logits').shape.slice(0, -1), 'float32');
     return [rows, rows];
@@ -41,15 +42,15 @@ export const merakRules: Rules = {
     return spec([numberAttr(attrs, 'vocabSize'), dy.shape.at(-1) ?? 1], dy.dtype);
   },
   MerakRandom: (_, attrs) => spec(numbersAttr(attrs, 'shape'), 'float32'),
-  MerakAllGather: (inputs, attrs) => {
+  ...each(['MerakAllGather', 'MerakAllGatherStart'], (inputs, attrs) => {
     const x = need(inputs, 'x');
     const dim = numberAttr(attrs, 'dim');
     return spec(
       x.shape.map((size, index) => (index === dim ? numberAttr(attrs, 'size') : size)),
       x.dtype,
     );
-  },
-  MerakShard: (inputs, attrs) => {
+  }),
+  ...each(['MerakShard', 'MerakReduceScatter', 'MerakReduceScatterStart'], (inputs, attrs) => {
     const x = need(inputs, 'x');
     const dim = numberAttr(attrs, 'dim');
     const local = numberAttr(attrs, 'paddedSize') / numberAttr(attrs, 'degree');
@@ -57,5 +58,5 @@ export const merakRules: Rules = {
       x.shape.map((size, index) => (index === dim ? local : size)),
       x.dtype,
     );
-  },
+  }),
 };

@@ -9,8 +9,8 @@ beforeAll(() => tf.setBackend('cpu'));
 
 const LOOSE = { relative: 1e-5, absolute: 1e-5 };
 const size = (max: number, min = 1) => fc.integer({ min, max });
-const images = (batch: fc.Arbitrary<number>, dtype: 'float32' | 'int32' = 'float32', channels = size(4)) =>
-  fc.tuple(batch, size(5), size(5), channels).chain((shape) => valuesOf(shape, dtype, { low: 0, high: 255 }));
+const images = (batch: fc.Arbitrary<number>, channels = size(4)) =>
+  fc.tuple(batch, size(5), size(5), channels).chain((shape) => valuesOf(shape, 'float32', { low: 0, high: 255 }));
 
 test('resizeBilinear, resizeNearestNeighbor', () =>
   forAll(
@@ -31,7 +31,12 @@ test('resizeBilinear, resizeNearestNeighbor', () =>
 test('cropAndResize', () =>
   forAll(
     fc
-      .tuple(images(fc.constant(2)), size(4), fc.tuple(size(4), size(4)), fc.constantFrom('bilinear' as const, 'nearest' as const))
+      .tuple(
+        images(fc.constant(2)),
+        size(4),
+        fc.tuple(size(4), size(4)),
+        fc.constantFrom('bilinear' as const, 'nearest' as const),
+      )
       .chain(([x, numBoxes, crop, method]) =>
         fc.tuple(
           fc.constant(x),
@@ -51,10 +56,10 @@ test('cropAndResize', () =>
       ),
   ));
 
-test.each(['float32', 'int32'] as const)('flipLeftRight and rotateWithOffset of %s', (dtype) =>
+test('flipLeftRight and rotateWithOffset', () =>
   forAll(
     fc.tuple(
-      images(size(2), dtype, fc.constantFrom(1, 3, 4)),
+      images(size(2), fc.constantFrom(1, 3, 4)),
       fc.constantFrom(0, 0.3, Math.PI / 2, -2),
       fc.constantFrom<number | [number, number, number]>(0, 17, [1, 2, 3]),
       fc.constantFrom<number | [number, number]>(0.5, [0.2, 0.7]),
@@ -70,8 +75,7 @@ test.each(['float32', 'int32'] as const)('flipLeftRight and rotateWithOffset of 
           LOOSE,
         ),
       ),
-  ),
-);
+  ));
 
 test('transform', () =>
   forAll(
@@ -95,12 +99,16 @@ test('transform', () =>
   ));
 
 test('grayscaleToRGB, rgbToGrayscale, threshold', () =>
-  forAll(images(fc.constant(1), 'float32', fc.constant(3)), (x) =>
+  forAll(images(fc.constant(1), fc.constant(3)), (x) =>
     withTensors([x] as const, (image) =>
-      expectParity((t: tf.Tensor) => tf.image.grayscaleToRGB(tf.image.rgbToGrayscale(t as tf.Tensor4D) as tf.Tensor4D), [image], {
-        relative: 1e-5,
-        absolute: 1e-3,
-      }),
+      expectParity(
+        (t: tf.Tensor) => tf.image.grayscaleToRGB(tf.image.rgbToGrayscale(t as tf.Tensor4D) as tf.Tensor4D),
+        [image],
+        {
+          relative: 1e-5,
+          absolute: 1e-3,
+        },
+      ),
     ),
   ));
 
@@ -109,7 +117,10 @@ describe('non-maximum suppression', () => {
     fc.tuple(
       valuesOf([n, 4], 'float32', { low: 0, high: 1 }),
       // Few distinct scores: ties are broken by box number.
-      valuesOf([n], 'float32', { low: 0, high: 1 }).map((s) => ({ ...s, values: s.values.map((v) => Math.round(v * 8) / 8) })),
+      valuesOf([n], 'float32', { low: 0, high: 1 }).map((s) => ({
+        ...s,
+        values: s.values.map((v) => Math.round(v * 8) / 8),
+      })),
       fc.record({ limit: size(8, 0), iou: fc.constantFrom(0, 0.2, 0.5, 1), score: fc.constantFrom(-Infinity, 0, 0.4) }),
     ),
   );

@@ -229,6 +229,8 @@ function gpipe({ rank, dp, pp, stage, numMicroBatches }: RankInput): Instruction
     saved: slot,
     receivedGradients: slot,
     sentGradients: slot,
+    pending: -1,
+    recomputed: -1,
   });
   const micros = Array.from({ length: numMicroBatches }, (_, micro) => micro);
   const message = (

@@ -4,6 +4,8 @@
 
 #include "ops/cpu/isa/gemm_tile.inl"  // gemm
 #include "ops/cpu/isa/math.inl"       // exp_, log_
+#include "ops/cpu/isa/rounding.inl"   // store, number
+#include "ops/cpu/isa/transpose.inl"  // transpose16
 
 namespace merak::MERAK_ISA {
 namespace {
@@ -12,12 +14,20 @@ namespace {
 void transpose(const float* rows, int num_keys, int depth, size_t stride, float* transposed) {
   const size_t ld = padded_keys(num_keys);
   for (int first = 0; first < num_keys; first += 16) {
-    const int last = first + 16 < num_keys ? first + 16 : num_keys;
-    for (int c = 0; c < depth; c++)
-      for (int j = first; j < last; j++) transposed[c * ld + j] = rows[j * stride + c];
+    const int count = first + 16 < num_keys ? 16 : num_keys - first;
+    int c = 0;
+    for (; c + 16 <= depth; c += 16) {
+      Words tile[16];
+      for (int j = 0; j < 16; j++) {
+        if (j < count) __builtin_memcpy(tile + j, rows + (first + j) * stride + c, 64);
+        else tile[j] = Words{};
+      }
+      transpose16(tile);
+      for (int i = 0; i < 16; i++) __builtin_memcpy(transposed + (c + i) * ld + first, tile + i, 64);
+    }
+    for (; c < depth; c++)
+      for (int j = 0; j < 16; j++) transposed[c * ld + first + j] = j < count ? rows[(first + j) * stride + c] : 0.0f;
   }
-  for (int c = 0; c < depth; c++)
-    for (size_t j = num_keys; j < ld; j++) transposed[c * ld + j] = 0;
 }
 
 // How many keys query i may see at most.
@@ -29,20 +39,53 @@ int visible(const AttentionHead& head, int i) {
 
 int round_up(int n) { return (n + 15) / 16 * 16; }
 
-float dot(const float* x, const float* y, int n) {
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int i = 0; i < n; i++) sum += x[i] * y[i];
-  return sum;
+constexpr int kLanes = 16;
+
+// Sixteen partial results to one, as a tree.
+float sum_of(const float* lanes) {
+  float a[8], b[4];
+  for (int i = 0; i < 8; i++) a[i] = lanes[i] + lanes[i + 8];
+  for (int i = 0; i < 4; i++) b[i] = a[i] + a[i + 4];
+  return (b[0] + b[2]) + (b[1] + b[3]);
+}
+float larger(float x, float y) { return x > y ? x : y; }
+float max_of(const float* lanes) {
+  float a[8], b[4];
+  for (int i = 0; i < 8; i++) a[i] = larger(lanes[i], lanes[i + 8]);
+  for (int i = 0; i < 4; i++) b[i] = larger(a[i], a[i + 4]);
+  return larger(larger(b[0], b[2]), larger(b[1], b[3]));
+}
+
+template <class Number>
+float dot(const float* x, const Number* y, int n) {
+  float lanes[kLanes] = {};
+  int i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (int l = 0; l < kLanes; l++) lanes[l] += x[i + l] * number(y[i + l]);
+  for (; i < n; i++) lanes[0] += x[i] * number(y[i]);
+  return sum_of(lanes);
+}
+
+// Rows of float32 side by side to rows `stride` apart, rounded if `narrow`.
+void write_rows(const float* rows, int num_rows, int depth, bool narrow, void* to, size_t first, size_t stride) {
+  for (int r = 0; r < num_rows; r++) {
+    const float* x = rows + static_cast<size_t>(r) * depth;
+    const size_t at = (first + r) * stride;
+    if (narrow)
+      for (int c = 0; c < depth; c++) store(x[c], static_cast<uint16_t*>(to) + at + c);
+    else
+      for (int c = 0; c < depth; c++) store(x[c], static_cast<float*>(to) + at + c);
+  }
 }
 
 }  // namespace
 
-void attention(const AttentionHead& head, const float* q, const float* k, const float* v, float* out, float* logsumexp,
+void attention(const AttentionHead& head, const float* q, const float* k, const float* v, void* out, float* logsumexp,
                float* workspace) {
   const size_t ld = padded_keys(head.num_keys);
   float* keys = workspace;                      // [depth, ld]
   float* tile = keys + ld * head.depth;         // [kQueryBlock, ld]
+  float* mixed = tile + ld * kQueryBlock;       // [kQueryBlock, depth]
   transpose(k, head.num_keys, head.depth, head.stride, keys);
   for (int first = 0; first < head.num_queries; first += kQueryBlock) {
     const int rows = first + kQueryBlock < head.num_queries ? kQueryBlock : head.num_queries - first;
@@ -52,85 +95,105 @@ void attention(const AttentionHead& head, const float* q, const float* k, const 
     for (int r = 0; r < rows; r++) {
       float* scores = tile + r * ld;
       const int seen = visible(head, first + r);
-      float highest = -kInfinity;
-      if (head.mask) {
-        for (int j = 0; j < seen; j++) scores[j] = head.mask[j] ? scores[j] * head.scale : -kInfinity;
-#pragma omp simd reduction(max : highest)
-        for (int j = 0; j < seen; j++) highest = highest > scores[j] ? highest : scores[j];
-      } else {
-#pragma omp simd reduction(max : highest)
-        for (int j = 0; j < seen; j++) {
-          scores[j] *= head.scale;
-          highest = highest > scores[j] ? highest : scores[j];
+      // Columns past those seen become -infinity: whole vectors from here on, and their weights come out 0.
+      for (int j = 0; j < padded; j++) scores[j] *= head.scale;
+      if (head.mask)
+        for (int j = 0; j < seen; j++) scores[j] = head.mask[j] ? scores[j] : -kInfinity;
+      for (int j = seen; j < padded; j++) scores[j] = -kInfinity;
+      float lanes[kLanes];
+      int nan = 0;
+      for (int l = 0; l < kLanes; l++) lanes[l] = -kInfinity;
+      for (int j = 0; j < padded; j += kLanes)
+        for (int l = 0; l < kLanes; l++) {
+          lanes[l] = larger(lanes[l], scores[j + l]);
+          nan |= scores[j + l] != scores[j + l];
         }
-      }
+      const float highest = max_of(lanes);
       float sum = 0;
-      if (highest > -kInfinity || highest != highest) {
-#pragma omp simd reduction(+ : sum)
-        for (int j = 0; j < seen; j++) {
-          const float weight = exp_(scores[j] - highest);
-          scores[j] = weight;
-          sum += weight;
-        }
+      if (highest > -kInfinity) {
+        for (int l = 0; l < kLanes; l++) lanes[l] = 0;
+        for (int j = 0; j < padded; j += kLanes)
+          for (int l = 0; l < kLanes; l++) {
+            const float weight = exp_(scores[j + l] - highest);
+            scores[j + l] = weight;
+            lanes[l] += weight;
+          }
+        sum = sum_of(lanes);
       } else {
-        for (int j = 0; j < seen; j++) {
-          sum += scores[j] != scores[j] ? scores[j] : 0.0f;  // a NaN the comparison above skipped
-          scores[j] = 0;
-        }
+        for (int j = 0; j < padded; j++) scores[j] = 0;
       }
-      for (int j = seen; j < padded; j++) scores[j] = 0;
+      if (nan) sum = kNaN;
       const float inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
-      for (int j = 0; j < seen; j++) scores[j] *= inverse;
+      for (int j = 0; j < padded; j++) scores[j] *= inverse;
       logsumexp[first + r] = sum == 0.0f ? -kInfinity : highest + log_(sum);
     }
-    gemm(rows, head.depth, limit, tile, ld, 1, v, head.stride, out + first * head.stride, head.stride, false);
+    gemm(rows, head.depth, limit, tile, ld, 1, v, head.stride, mixed, head.depth, false);
+    write_rows(mixed, rows, head.depth, head.narrow_out, out, first, head.out_stride);
   }
 }
 
 void attention_grad(const AttentionHead& head, const float* dy, const float* q, const float* k, const float* v,
-                    const float* out, const float* logsumexp, float* dq, float* dk, float* dv, float* workspace) {
+                    const void* out, const float* logsumexp, void* dq, void* dk, void* dv, float* workspace) {
   const size_t ld = padded_keys(head.num_keys);
   float* keys = workspace;                           // [depth, ld]
   float* values = keys + ld * head.depth;            // [depth, ld]
   float* weights = values + ld * head.depth;         // [kQueryBlock, ld]
   float* slopes = weights + ld * kQueryBlock;        // [kQueryBlock, ld]
+  float* key_sums = slopes + ld * kQueryBlock;       // [num_keys, depth]
+  float* value_sums = key_sums + ld * head.depth;    // [num_keys, depth]
+  float* query_sums = value_sums + ld * head.depth;  // [kQueryBlock, depth]
   transpose(k, head.num_keys, head.depth, head.stride, keys);
   transpose(v, head.num_keys, head.depth, head.stride, values);
-  for (int j = 0; j < head.num_keys; j++)
-    for (int c = 0; c < head.depth; c++) dk[j * head.stride + c] = dv[j * head.stride + c] = 0;
+  int covered = 0;  // keys whose sums have begun
   for (int first = 0; first < head.num_queries; first += kQueryBlock) {
     const int rows = first + kQueryBlock < head.num_queries ? kQueryBlock : head.num_queries - first;
     const int limit = visible(head, first + rows - 1);
     const int padded = round_up(limit);
     const size_t at = first * head.stride;
+    const float* slope = dy + first * head.out_stride;
     gemm(rows, padded, head.depth, q + at, head.stride, 1, keys, ld, weights, ld, false);
-    gemm(rows, padded, head.depth, dy + at, head.stride, 1, values, ld, slopes, ld, false);
+    gemm(rows, padded, head.depth, slope, head.out_stride, 1, values, ld, slopes, ld, false);
     for (int r = 0; r < rows; r++) {
       float* p = weights + r * ld;
       float* s = slopes + r * ld;
       const int seen = visible(head, first + r);
       const float lse = logsumexp[first + r];
-      const float product = dot(dy + at + r * head.stride, out + at + r * head.stride, head.depth);
+      const size_t out_at = (first + r) * head.out_stride;
+      const float product = head.narrow_out ? dot(dy + out_at, static_cast<const uint16_t*>(out) + out_at, head.depth)
+                                            : dot(dy + out_at, static_cast<const float*>(out) + out_at, head.depth);
       if (lse == -kInfinity) {
         for (int j = 0; j < padded; j++) p[j] = s[j] = 0;
         continue;
       }
       const float scale = head.scale;
-#pragma omp simd
-      for (int j = 0; j < seen; j++) {
-        const float weight = exp_(p[j] * scale - lse);
-        p[j] = weight;
-        s[j] = weight * (s[j] - product) * scale;
-      }
+      for (int j = 0; j < padded; j += kLanes)
+        for (int l = 0; l < kLanes; l++) {
+          const float weight = exp_(p[j + l] * scale - lse);
+          p[j + l] = weight;
+          s[j + l] = weight * (s[j + l] - product) * scale;
+        }
       if (head.mask)
         for (int j = 0; j < seen; j++)
           if (!head.mask[j]) p[j] = s[j] = 0;
-      for (int j = seen; j < padded; j++) p[j] = s[j] = 0;
+      for (int j = seen; j < padded; j++) p[j] = 0;
+      for (int j = seen; j < padded; j++) s[j] = 0;
     }
-    gemm(rows, head.depth, limit, slopes, ld, 1, k, head.stride, dq + at, head.stride, false);
-    gemm(limit, head.depth, rows, weights, 1, ld, dy + at, head.stride, dv, head.stride, true);
-    gemm(limit, head.depth, rows, slopes, 1, ld, q + at, head.stride, dk, head.stride, true);
+    gemm(rows, head.depth, limit, slopes, ld, 1, k, head.stride, query_sums, head.depth, false);
+    write_rows(query_sums, rows, head.depth, head.narrow_gradient, dq, first, head.stride);
+    // Keys seen for the first time start their sums, the others add to them.
+    const auto add = [&](const float* scores, const float* rows_of, size_t stride, float* sums) {
+      gemm(covered, head.depth, rows, scores, 1, ld, rows_of, stride, sums, head.depth, true);
+      gemm(limit - covered, head.depth, rows, scores + covered, 1, ld, rows_of, stride, sums + static_cast<size_t>(covered) * head.depth,
+           head.depth, false);
+    };
+    add(weights, slope, head.out_stride, value_sums);
+    add(slopes, q + at, head.stride, key_sums);
+    covered = limit;
   }
+  for (size_t i = static_cast<size_t>(covered) * head.depth; i < static_cast<size_t>(head.num_keys) * head.depth; i++)
+    key_sums[i] = value_sums[i] = 0;
+  write_rows(key_sums, head.num_keys, head.depth, head.narrow_gradient, dk, 0, head.stride);
+  write_rows(value_sums, head.num_keys, head.depth, head.narrow_gradient, dv, 0, head.stride);
 }
 
 }  // namespace merak::MERAK_ISA

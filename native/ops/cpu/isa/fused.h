@@ -9,6 +9,8 @@ MERAK_ISA_DECLARE(
   // One row of length n.
   void layer_norm_row(const float* x, const float* gamma, const float* beta, float epsilon, float* y, float* mean, float* rstd,
                       size_t n);
+  void layer_norm_row_bf16(const float* x, const float* gamma, const float* beta, float epsilon, uint16_t* y, float* mean,
+                           float* rstd, size_t n);
   // dx of one row, and dgamma, dbeta of it added to the sums.
   void layer_norm_grad_row(const float* dy, const float* x, const float* gamma, float mean, float rstd, float* dx, float* dgamma,
                            float* dbeta, size_t n);
@@ -16,6 +18,10 @@ MERAK_ISA_DECLARE(
   void gelu_erf(const float* x, float* y, size_t n);
   void gelu_tanh_grad(const float* dy, const float* x, float* dx, size_t n);
   void gelu_erf_grad(const float* dy, const float* x, float* dx, size_t n);
+  void gelu_tanh_bf16(const float* x, uint16_t* y, size_t n);
+  void gelu_erf_bf16(const float* x, uint16_t* y, size_t n);
+  void gelu_tanh_grad_bf16(const float* dy, const float* x, uint16_t* dx, size_t n);
+  void gelu_erf_grad_bf16(const float* dy, const float* x, uint16_t* dx, size_t n);
   float row_max(const float* x, size_t n);
   // Sum of exp(x - shift).
   float row_sum_exp(const float* x, float shift, size_t n);

@@ -8,19 +8,23 @@
 namespace merak::MERAK_ISA {
 
 #if defined(__FMA__) || defined(__aarch64__)
-static inline float fma_(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+[[gnu::always_inline]] static inline float fma_(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 #else
-static inline float fma_(float a, float b, float c) { return a * b + c; }
+[[gnu::always_inline]] static inline float fma_(float a, float b, float c) { return a * b + c; }
 #endif
 
-static inline int32_t bits_(float x) { return std::bit_cast<int32_t>(x); }
-static inline float float_(int32_t x) { return std::bit_cast<float>(x); }
-static inline float abs_(float x) { return float_(bits_(x) & 0x7fffffff); }
-static inline float copysign_(float magnitude, float sign) {
+[[gnu::always_inline]] static inline int32_t bits_(float x) { return std::bit_cast<int32_t>(x); }
+[[gnu::always_inline]] static inline float float_(int32_t x) { return std::bit_cast<float>(x); }
+// a - b modulo 2^32: NaN and negative arguments, whose results are thrown away, may wrap.
+[[gnu::always_inline]] static inline int32_t difference_(int32_t a, int32_t b) {
+  return static_cast<int32_t>(static_cast<uint32_t>(a) - static_cast<uint32_t>(b));
+}
+[[gnu::always_inline]] static inline float abs_(float x) { return float_(bits_(x) & 0x7fffffff); }
+[[gnu::always_inline]] static inline float copysign_(float magnitude, float sign) {
   return float_((bits_(magnitude) & 0x7fffffff) | (bits_(sign) & static_cast<int32_t>(0x80000000u)));
 }
 // 2^n for n in [-126, 127].
-static inline float exp2i_(int32_t n) { return float_((n + 127) << 23); }
+[[gnu::always_inline]] static inline float exp2i_(int32_t n) { return float_((n + 127) << 23); }
 
 // Adding 1.5 * 2^23 rounds to the nearest integer (ties to even) and leaves it in the low bits; defined for NaN too.
 constexpr float kRound = 12582912.0f;
@@ -33,11 +37,11 @@ constexpr float kNaN = __builtin_nanf("");
 
 // e^x: below 1 ulp; overflows to infinity, NaN stays NaN. Results below 2^-126 are 0: computing subnormals costs x86 a
 // hundred cycles each, and masked attention is full of them.
-static inline float exp_(float x) {
+[[gnu::always_inline]] static inline float exp_(float x) {
   float c = x > 89.0f ? 89.0f : x;
   c = c < -87.33f ? -87.33f : c;
   const float t = fma_(c, kLog2e, kRound);
-  const int32_t n = bits_(t) - bits_(kRound);
+  const int32_t n = difference_(bits_(t), bits_(kRound));
   const float nf = t - kRound;
   float r = fma_(nf, -kLn2High, c);
   r = fma_(nf, -kLn2Low, r);
@@ -53,12 +57,27 @@ static inline float exp_(float x) {
   return x < -87.33f ? 0.0f : y;
 }
 
+// e^x for |x| up to 87 (NaN stays NaN): exp_ without its ends.
+[[gnu::always_inline]] static inline float exp_small_(float x) {
+  const float t = fma_(x, kLog2e, kRound);
+  const int32_t n = difference_(bits_(t), bits_(kRound));
+  const float nf = t - kRound;
+  float r = fma_(nf, -kLn2High, x);
+  r = fma_(nf, -kLn2Low, r);
+  float q = fma_(r, 0.000199209564f, 0.00139483856f);
+  q = fma_(q, r, 0.00833326019f);
+  q = fma_(q, r, 0.0416662358f);
+  q = fma_(q, r, 0.166666672f);
+  q = fma_(q, r, 0.5f);
+  return (1.0f + fma_(q, r * r, r)) * exp2i_(n);
+}
+
 // e^x - 1 with full relative accuracy near 0: about 1.5 ulp.
-static inline float expm1_(float x) {
+[[gnu::always_inline]] static inline float expm1_(float x) {
   float c = x > 89.0f ? 89.0f : x;
   c = c < -40.0f ? -40.0f : c;
   const float t = fma_(c, kLog2e, kRound);
-  const int32_t n = bits_(t) - bits_(kRound);
+  const int32_t n = difference_(bits_(t), bits_(kRound));
   const float nf = t - kRound;
   float r = fma_(nf, -kLn2High, c);
   r = fma_(nf, -kLn2Low, r);
@@ -73,11 +92,11 @@ static inline float expm1_(float x) {
 }
 
 // Natural logarithm of a positive finite number, low-order part `extra` added at the end.
-static inline float log_core_(float x, float extra) {
+[[gnu::always_inline]] static inline float log_core_(float x, float extra) {
   const bool tiny = x < 1.17549435e-38f;
   const float scaled = tiny ? x * 8388608.0f : x;
   // Mantissa into [sqrt(1/2), sqrt(2)).
-  const int32_t shifted = bits_(scaled) - 0x3f3504f3;
+  const int32_t shifted = difference_(bits_(scaled), 0x3f3504f3);
   const float e = static_cast<float>((shifted >> 23) - (tiny ? 23 : 0));
   const float f = float_((shifted & 0x7fffff) + 0x3f3504f3) - 1.0f;
   float p = fma_(f, 0.0691536814f, -0.117898077f);
@@ -95,7 +114,7 @@ static inline float log_core_(float x, float extra) {
 }
 
 // ln x: below 1 ulp; 0 gives -infinity, negatives NaN.
-static inline float log_(float x) {
+[[gnu::always_inline]] static inline float log_(float x) {
   float y = log_core_(x, 0.0f);
   y = x == kInfinity ? x : y;
   y = x == 0.0f ? -kInfinity : y;
@@ -103,7 +122,7 @@ static inline float log_(float x) {
 }
 
 // ln(1 + x) with full relative accuracy near 0: about 1.5 ulp.
-static inline float log1p_(float x) {
+[[gnu::always_inline]] static inline float log1p_(float x) {
   const float u = 1.0f + x;
   const bool ordinary = u > 0.0f && u < kInfinity;
   // What rounding u lost, to first order in log(u).
@@ -116,7 +135,7 @@ static inline float log1p_(float x) {
 }
 
 // tanh x: about 2 ulp.
-static inline float tanh_(float x) {
+[[gnu::always_inline]] static inline float tanh_(float x) {
   float a = abs_(x);
   a = a > 10.0f ? 10.0f : a;
   const float t = expm1_(2.0f * a);
@@ -125,10 +144,10 @@ static inline float tanh_(float x) {
 }
 
 // 1 / (1 + e^-x): about 2 ulp.
-static inline float sigmoid_(float x) { return 1.0f / (1.0f + exp_(-x)); }
+[[gnu::always_inline]] static inline float sigmoid_(float x) { return 1.0f / (1.0f + exp_(-x)); }
 
 // Error function: about 1.5 ulp.
-static inline float erf_(float x) {
+[[gnu::always_inline]] static inline float erf_(float x) {
   float a = abs_(x);
   a = a > 4.0f ? 4.0f : a;
   const float s = x * x;
@@ -154,9 +173,9 @@ static inline float erf_(float x) {
 
 // sin and cos for |x| <= 8192: absolute error below 1.2e-7.
 constexpr float kSinCosLimit = 8192.0f;
-static inline float sin_quadrant_(float x, int32_t shift) {
+[[gnu::always_inline]] static inline float sin_quadrant_(float x, int32_t shift) {
   const float t = fma_(x, 0.636619772367581343f, kRound);
-  const int32_t quadrant = bits_(t) - bits_(kRound) + shift;
+  const int32_t quadrant = difference_(bits_(t), bits_(kRound)) + shift;
   const float nf = t - kRound;
   // pi/2 in three parts; the first two times nf are exact.
   float r = fma_(nf, -1.5703125f, x);
@@ -174,7 +193,7 @@ static inline float sin_quadrant_(float x, int32_t shift) {
   const float y = (quadrant & 1) ? cosine : sine;
   return float_(bits_(y) ^ ((quadrant & 2) << 30));
 }
-static inline float sin_(float x) { return sin_quadrant_(x, 0); }
-static inline float cos_(float x) { return sin_quadrant_(x, 1); }
+[[gnu::always_inline]] static inline float sin_(float x) { return sin_quadrant_(x, 0); }
+[[gnu::always_inline]] static inline float cos_(float x) { return sin_quadrant_(x, 1); }
 
 }  // namespace merak::MERAK_ISA

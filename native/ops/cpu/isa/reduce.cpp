@@ -7,36 +7,39 @@ namespace merak::MERAK_ISA {
 namespace {
 
 struct Sum {
-  static constexpr float identity = 0.0f;
   static float of(float a, float b) { return a + b; }
 };
 struct Prod {
-  static constexpr float identity = 1.0f;
   static float of(float a, float b) { return a * b; }
 };
 struct Max {
-  static constexpr float identity = -kInfinity;
   static float of(float a, float b) { return (a > b) | (a != a) ? a : b; }
 };
 struct Min {
-  static constexpr float identity = kInfinity;
   static float of(float a, float b) { return (a < b) | (a != a) ? a : b; }
 };
 
-// 64 independent lanes, then a tree over them: short chains keep rounding small and the pipeline full.
-constexpr size_t kLanes = 64;
-
-template <class Op>
-float reduce(const float* __restrict x, size_t n) {
+// Independent lanes, then a tree over them: short chains keep rounding small and the pipeline full.
+template <class Op, size_t kLanes>
+float reduce_lanes(const float* __restrict x, size_t n) {
   float lanes[kLanes];
-  for (size_t l = 0; l < kLanes; l++) lanes[l] = Op::identity;
-  size_t i = 0;
+  for (size_t l = 0; l < kLanes; l++) lanes[l] = x[l];
+  size_t i = kLanes;
   for (; i + kLanes <= n; i += kLanes)
     for (size_t l = 0; l < kLanes; l++) lanes[l] = Op::of(lanes[l], x[i + l]);
   for (size_t l = 0; i + l < n; l++) lanes[l] = Op::of(lanes[l], x[i + l]);
   for (size_t width = kLanes / 2; width > 0; width /= 2)
     for (size_t l = 0; l < width; l++) lanes[l] = Op::of(lanes[l], lanes[l + width]);
   return lanes[0];
+}
+
+template <class Op>
+float reduce(const float* __restrict x, size_t n) {
+  if (n >= 64) return reduce_lanes<Op, 64>(x, n);
+  if (n >= 16) return reduce_lanes<Op, 16>(x, n);
+  float total = x[0];
+  for (size_t i = 1; i < n; i++) total = Op::of(total, x[i]);
+  return total;
 }
 
 template <class Op>

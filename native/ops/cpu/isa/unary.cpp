@@ -36,9 +36,12 @@ inline float op_selu(float x, float, float) {
   return x >= 0.0f ? 1.0507009873554804934193349852946f * x : e;
 }
 inline float op_leaky_relu(float x, float p, float) { return x < 0.0f ? p * x : x; }
+// max(x, 0) + ln(1 + e), e = exp(-|x|) in [0, 1]: none of log1p_'s special cases can arise.
 inline float op_softplus(float x, float, float) {
-  const float tail = log1p_(exp_(-abs_(x)));
-  return (x <= 0.0f ? 0.0f : x) + tail;
+  const float e = exp_(-abs_(x));
+  const float u = 1.0f + e;
+  const float y = (x <= 0.0f ? 0.0f : x) + log_core_(u, (e - (u - 1.0f)) / u);
+  return x == x ? y : x;
 }
 inline float op_softsign(float x, float, float) { return x / (1.0f + abs_(x)); }
 inline float op_sign(float x, float, float) { return (x > 0.0f ? 1.0f : 0.0f) - (x < 0.0f ? 1.0f : 0.0f); }

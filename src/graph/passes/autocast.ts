@@ -1,0 +1,105 @@
+/** Mixed precision: large products in bfloat16, and what only they read stored so. Sums, norms, softmax, loss and weights stay float32. */
+import { numElements } from '../cost.js';
+import type { Graph, Node, Value, ValueId } from '../graph.js';
+
+/** Below so many multiplications a product is too small to gain from rounding its operands. */
+const LEAST_PRODUCT = 32 ** 3;
+
+/** Kernels that can leave an output in bfloat16 (position of it). */
+const ROUNDS: Readonly<Record<string, number>> = {
+  MerakLayerNorm: 0,
+  MerakGelu: 0,
+  MerakGeluGrad: 0,
+  MerakPackedAttention: 0,
+  MerakPackedAttentionGrad: 0,
+};
+const VIEWS: ReadonlySet<string> = new Set(['Reshape', 'Identity', 'ExpandDims']);
+
+/**
+ * Marks every BatchMatMul of two matrices with `precision: 'bf16'` and stores an activation as bfloat16 when nothing but such
+ * products (and kernels that take it so) reads it. `fixed` are values whose type others rely on: outputs, messages, gradients.
+ */
+export function autocast(graph: Graph, fixed: ReadonlySet<ValueId>): Graph {
+  const nodes = graph.nodes.map((node) =>
+    isLargeProduct(graph, node) ? { ...node, attrs: { ...node.attrs, precision: 'bf16' } } : node,
+  );
+  const readers = new Map<ValueId, { node: Node; name: string }[]>();
+  for (const node of nodes) {
+    node.inputs.forEach((input, i) => {
+      const list = readers.get(input) ?? [];
+      list.push({ node, name: node.inputNames[i] ?? '' });
+      readers.set(input, list);
+    });
+  }
+  const held = new Set([
+    ...fixed,
+    ...graph.inputs.map(({ value }) => value),
+    ...graph.parameters.map(({ value }) => value),
+    ...graph.constants.map(({ value }) => value),
+    ...graph.outputs.map(({ value }) => value),
+    ...graph.updates.map(({ value }) => value),
+  ]);
+
+  /** The value and its views, when all their readers take bfloat16; else undefined. */
+  function storable(value: ValueId): ValueId[] | undefined {
+    if (held.has(value)) return undefined;
+    const all = [value];
+    for (const { node, name } of readers.get(value) ?? []) {
+      if (VIEWS.has(node.kernel)) {
+        const views = storable(node.outputs[0] ?? -1);
+        if (views === undefined) return undefined;
+        all.push(...views);
+      } else if (!takesBf16(graph, node, name)) return undefined;
+    }
+    return all;
+  }
+
+  const stored = new Set<ValueId>();
+  for (const node of nodes) {
+    const position = ROUNDS[node.kernel];
+    const output = position === undefined ? undefined : node.outputs[position];
+    if (output !== undefined && isReadByProduct(output)) for (const value of storable(output) ?? []) stored.add(value);
+  }
+  function isReadByProduct(value: ValueId): boolean {
+    return (readers.get(value) ?? []).some(
+      ({ node }) =>
+        node.attrs.precision === 'bf16' || (VIEWS.has(node.kernel) && isReadByProduct(node.outputs[0] ?? -1)),
+    );
+  }
+
+  const values = graph.values.map((value, id): Value => (stored.has(id) ? { ...value, storedAs: 'bfloat16' } : value));
+  return {
+    ...graph,
+    values,
+    nodes: nodes.map((node) =>
+      node.kernel === 'Sum' && stored.has(node.inputs[0] ?? -1)
+        ? { ...node, kernel: 'MerakColumnSum', attrs: {} }
+        : node,
+    ),
+  };
+}
+
+/** One product of two matrices after dropping batch dims, as the engine does (native/ops/cpu/matmul_plan.h). */
+function isLargeProduct(graph: Graph, node: Node): boolean {
+  if (node.kernel !== 'BatchMatMul' || node.inputs.length !== 2) return false;
+  const [a = [], b = []] = node.inputs.map((input) => graph.values[input]?.shape);
+  const batch = (shape: readonly number[]) => numElements(shape.slice(0, -2));
+  if (batch(b) !== 1 || (node.attrs.transposeA === true && batch(a) !== 1)) return false;
+  const inner = (node.attrs.transposeA === true ? a.at(-2) : a.at(-1)) ?? 1;
+  return numElements(graph.values[node.outputs[0] ?? -1]?.shape ?? []) * inner >= LEAST_PRODUCT;
+}
+
+function takesBf16(graph: Graph, node: Node, name: string): boolean {
+  if (node.attrs.precision === 'bf16') return true;
+  if (node.kernel === 'MerakPackedAttentionGrad') return name === 'out';
+  return node.kernel === 'Sum' && sumsRows(graph, node);
+}
+
+/** A sum over all dims but the last: a bias gradient. */
+function sumsRows(graph: Graph, node: Node): boolean {
+  const rank = graph.values[node.inputs[0] ?? -1]?.shape.length ?? 0;
+  const axes = node.attrs.axis;
+  const list = typeof axes === 'number' ? [axes] : Array.isArray(axes) ? axes.map(Number) : [];
+  const summed = new Set(list.map((axis) => (axis + rank) % rank));
+  return rank > 1 && summed.size === rank - 1 && !summed.has(rank - 1);
+}

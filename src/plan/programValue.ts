@@ -1,0 +1,8 @@
+/** A program's value as the cost functions of graphs see it. */
+import type { Value } from '../graph/graph.js';
+import type { ProgramValue } from './plan.js';
+
+export function asGraphValue({ shape, dtype }: ProgramValue): Value {
+  if (dtype === 'bfloat16') return { shape, dtype: 'float32', storedAs: 'bfloat16', batchDim: -1 };
+  return { shape, dtype, batchDim: -1 };
+}

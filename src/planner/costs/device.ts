@@ -1,0 +1,28 @@
+/** A computing device as the cost model sees it. */
+import type { RateCurve } from './rates.js';
+
+export interface DeviceModel {
+  readonly name: string;
+  /** Matrix products and convolutions: FLOP/s, by the FLOPs of one. */
+  readonly productFlops: RateCurve;
+  /** Everything else: FLOP/s as graph/cost.ts counts them. */
+  readonly vectorFlopsPerSecond: number;
+  /** Bytes read and written per second, by the bytes of one kernel. */
+  readonly memoryBytesPerSecond: RateCurve;
+  /** Of one kernel call, whatever its size. */
+  readonly launchSeconds: number;
+  readonly memoryBytes: number;
+}
+
+/** Arithmetic of matrix products; everything else is float32. */
+export type Precision = 'float32' | 'tf32' | 'bfloat16';
+
+/** What a vendor's data sheet says of a device: peaks, dense (without sparsity). */
+export interface DataSheet {
+  readonly name: string;
+  readonly vendorName: string;
+  readonly peakFlops: Readonly<Record<Precision, number>>;
+  readonly memoryBytesPerSecond: number;
+  readonly memoryBytes: number;
+  readonly source: string;
+}

@@ -1,0 +1,102 @@
+/** Devices known by name, from their vendors' data sheets. */
+import { closest } from 'fastest-levenshtein';
+import { MerakError } from '../../errors.js';
+import type { DataSheet, DeviceModel, Precision } from './device.js';
+import { flat } from './rates.js';
+
+const TERA = 1e12;
+const GIGA = 1e9;
+
+export const DATA_SHEETS: readonly DataSheet[] = [
+  {
+    name: 'rtx3090',
+    vendorName: 'NVIDIA GeForce RTX 3090 24 GB',
+    peakFlops: { float32: 35.6 * TERA, tf32: 35.6 * TERA, bfloat16: 71 * TERA },
+    memoryBytesPerSecond: 936 * GIGA,
+    memoryBytes: 24 * 2 ** 30,
+    source: 'NVIDIA Ampere GA102 GPU Architecture whitepaper v2, appendix A (BF16 with FP32 accumulation, dense)',
+  },
+  {
+    name: 'a100-40',
+    vendorName: 'NVIDIA A100 40 GB',
+    peakFlops: { float32: 19.5 * TERA, tf32: 156 * TERA, bfloat16: 312 * TERA },
+    memoryBytesPerSecond: 1555 * GIGA,
+    memoryBytes: 40 * 2 ** 30,
+    source: 'NVIDIA A100 Tensor Core GPU data sheet (40 GB, SXM and PCIe)',
+  },
+  {
+    name: 'a100-80',
+    vendorName: 'NVIDIA A100 80 GB SXM',
+    peakFlops: { float32: 19.5 * TERA, tf32: 156 * TERA, bfloat16: 312 * TERA },
+    memoryBytesPerSecond: 2039 * GIGA,
+    memoryBytes: 80 * 2 ** 30,
+    source: 'NVIDIA A100 80GB Tensor Core GPU data sheet (SXM)',
+  },
+  {
+    name: 'h100',
+    vendorName: 'NVIDIA H100 80 GB SXM',
+    peakFlops: { float32: 67 * TERA, tf32: 494.5 * TERA, bfloat16: 989.5 * TERA },
+    memoryBytesPerSecond: 3350 * GIGA,
+    memoryBytes: 80 * 2 ** 30,
+    source: 'NVIDIA H100 Tensor Core GPU data sheet (SXM; half of the figures with sparsity)',
+  },
+  {
+    name: 'h200',
+    vendorName: 'NVIDIA H200 141 GB SXM',
+    peakFlops: { float32: 67 * TERA, tf32: 494.5 * TERA, bfloat16: 989.5 * TERA },
+    memoryBytesPerSecond: 4800 * GIGA,
+    memoryBytes: 141 * GIGA,
+    source: 'NVIDIA H200 Tensor Core GPU data sheet (SXM; half of the figures with sparsity)',
+  },
+  {
+    name: 'b200',
+    vendorName: 'NVIDIA B200 180 GB (HGX)',
+    peakFlops: { float32: 80 * TERA, tf32: 1100 * TERA, bfloat16: 2250 * TERA },
+    memoryBytesPerSecond: 8000 * GIGA,
+    memoryBytes: 180 * GIGA,
+    source: 'NVIDIA Blackwell Architecture Technical Brief and HGX B200 data sheet (per GPU, dense)',
+  },
+  {
+    name: 'cpu',
+    vendorName: 'one core of an AMD Zen 5 server (oneDNN)',
+    peakFlops: { float32: 240 * GIGA, tf32: 240 * GIGA, bfloat16: 495 * GIGA },
+    memoryBytesPerSecond: 26 * GIGA,
+    memoryBytes: 4 * 2 ** 30,
+    source: 'measured on the reference machine (docs: `merak profile` measures yours); already attainable, not peak',
+  },
+];
+
+/**
+ * What a kernel attains of a data sheet's peaks: one assumption for every device in the table, since no vendor publishes
+ * it. Large cuBLAS products reach 65-85 % of the dense tensor peak, streaming kernels about 80 % of the memory's.
+ * A measured profile replaces both.
+ */
+export const ATTAINABLE = { product: 0.7, memory: 0.8, vector: 0.5 } as const;
+/** From the host's call to the kernel's start on a GPU, pipelined: an assumption (CUDA launches are issued at 2-5 us each). */
+const GPU_LAUNCH_SECONDS = 4e-6;
+/** Of an oneDNN or vector kernel in the engine, measured on the reference machine. */
+const CPU_LAUNCH_SECONDS = 1e-6;
+
+export const DEVICE_NAMES: readonly string[] = DATA_SHEETS.map(({ name }) => name);
+
+/** @throws MerakError 'config/invalid' for a device nobody listed. */
+export function deviceByName(name: string, precision: Precision = 'float32'): DeviceModel {
+  const sheet = DATA_SHEETS.find((one) => one.name === name);
+  if (sheet === undefined) {
+    throw new MerakError('config/invalid', `no device is called '${name}'`, {
+      expected: DEVICE_NAMES.join(', '),
+      received: name,
+      hint: `did you mean '${closest(name, [...DEVICE_NAMES])}'? \`merak profile\` measures a device that is not listed`,
+    });
+  }
+  const isCpu = sheet.name === 'cpu';
+  const attains = isCpu ? { product: 1, memory: 1, vector: 0.25 } : ATTAINABLE;
+  return {
+    name: sheet.name,
+    productFlops: flat(sheet.peakFlops[precision] * attains.product),
+    vectorFlopsPerSecond: sheet.peakFlops.float32 * attains.vector,
+    memoryBytesPerSecond: flat(sheet.memoryBytesPerSecond * attains.memory),
+    launchSeconds: isCpu ? CPU_LAUNCH_SECONDS : GPU_LAUNCH_SECONDS,
+    memoryBytes: sheet.memoryBytes,
+  };
+}

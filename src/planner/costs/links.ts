@@ -1,0 +1,80 @@
+/** Links known by name: bandwidth in one direction from data sheets, latency as software sees it. */
+import { closest } from 'fastest-levenshtein';
+import { MerakError } from '../../errors.js';
+import type { Link } from '../../pipeline/network.js';
+
+export interface LinkSheet extends Link {
+  /** Of the bandwidth. */
+  readonly source: string;
+  /** Of the latency of one message between two devices. */
+  readonly latencySource: string;
+}
+
+const GIGA = 1e9;
+const NCCL = 'assumption: NCCL point-to-point between GPUs of a node, a few microseconds';
+const NCCL_NETWORK = 'assumption: NCCL over verbs, adapter (below 1 us by its data sheet) plus proxy thread';
+const TCP = 'assumption: TCP round trip of tens of microseconds in one rack';
+const pcie = (generation: number, gigatransfers: number): LinkSheet => ({
+  name: `pcie${generation}`,
+  // 16 lanes, 128b/130b encoding.
+  bytesPerSecond: ((gigatransfers * 16 * 128) / 130 / 8) * GIGA,
+  latencySeconds: 8e-6,
+  source: `PCI Express Base Specification ${generation}.0, x16, ${gigatransfers} GT/s`,
+  latencySource: NCCL,
+});
+const nvlink = (generation: number, total: number, device: string): LinkSheet => ({
+  name: `nvlink${generation}`,
+  bytesPerSecond: (total / 2) * GIGA,
+  latencySeconds: 4e-6,
+  source: `NVIDIA ${device} data sheet: ${total} GB/s, both directions together`,
+  latencySource: NCCL,
+});
+const infiniband = (gigabits: number, adapter: string): LinkSheet => ({
+  name: `ib${gigabits}`,
+  bytesPerSecond: (gigabits / 8) * GIGA,
+  latencySeconds: 6e-6,
+  source: `NVIDIA ${adapter} InfiniBand adapter data sheet: ${gigabits} Gb/s`,
+  latencySource: NCCL_NETWORK,
+});
+const ethernet = (gigabits: number): LinkSheet => ({
+  name: `eth${gigabits}`,
+  bytesPerSecond: (gigabits / 8) * GIGA,
+  latencySeconds: 30e-6,
+  source: `IEEE 802.3: ${gigabits} Gb/s`,
+  latencySource: TCP,
+});
+
+export const LINKS: readonly LinkSheet[] = [
+  pcie(3, 8),
+  pcie(4, 16),
+  pcie(5, 32),
+  nvlink(3, 600, 'A100'),
+  nvlink(4, 900, 'H100 and H200'),
+  nvlink(5, 1800, 'HGX B200'),
+  infiniband(100, 'ConnectX-5 (EDR)'),
+  infiniband(200, 'ConnectX-6 (HDR)'),
+  infiniband(400, 'ConnectX-7 (NDR)'),
+  ethernet(10),
+  ethernet(100),
+  {
+    name: 'shm',
+    bytesPerSecond: 7 * GIGA,
+    latencySeconds: 1e-6,
+    source:
+      'measured on the reference machine: processes that copy through shared memory (`merak profile` measures yours)',
+    latencySource: 'measured on the reference machine',
+  },
+];
+
+export const LINK_NAMES: readonly string[] = LINKS.map(({ name }) => name);
+
+/** @throws MerakError 'config/invalid' for a link nobody listed. */
+export function linkByName(name: string): LinkSheet {
+  const link = LINKS.find((one) => one.name === name);
+  if (link !== undefined) return link;
+  throw new MerakError('config/invalid', `no link is called '${name}'`, {
+    expected: LINK_NAMES.join(', '),
+    received: name,
+    hint: `did you mean '${closest(name, [...LINK_NAMES])}'?`,
+  });
+}

@@ -1,0 +1,72 @@
+/** Seconds of one kernel call, by arithmetic and memory (the roofline rule) or by a stopwatch. */
+import { nodeBytes, nodeFlops } from '../../graph/cost.js';
+import type { Graph, Node } from '../../graph/graph.js';
+import type { DeviceModel } from './device.js';
+import { rateAt } from './rates.js';
+
+export interface OperatorCosts {
+  /** 0 for kernels that only rename their input. Collectives are not priced here. */
+  nodeSeconds(graph: Graph, node: Node): number;
+}
+
+/** Kernels that run on matrix units. */
+const PRODUCTS: ReadonlySet<string> = new Set([
+  'BatchMatMul',
+  '_FusedMatMul',
+  'Einsum',
+  'Conv2D',
+  'FusedConv2D',
+  'Conv3D',
+  'DepthwiseConv2dNative',
+  'FusedDepthwiseConv2D',
+  'Conv2DBackpropInput',
+  'Conv3DBackpropInputV2',
+  'Conv2DBackpropFilter',
+  'Conv3DBackpropFilterV2',
+  'DepthwiseConv2dNativeBackpropInput',
+  'DepthwiseConv2dNativeBackpropFilter',
+  'MerakAttention',
+  'MerakAttentionGrad',
+  'MerakPackedAttention',
+  'MerakPackedAttentionGrad',
+]);
+
+export function isProduct(kernel: string): boolean {
+  return PRODUCTS.has(kernel);
+}
+
+/** launch + the slower of arithmetic and memory. */
+export function rooflineCosts(device: DeviceModel): OperatorCosts {
+  return {
+    nodeSeconds(graph, node) {
+      const bytes = nodeBytes(graph, node);
+      const flops = nodeFlops(graph, node);
+      if (bytes === 0 && flops === 0) return 0;
+      const rate = isProduct(node.kernel) ? rateAt(device.productFlops, flops) : device.vectorFlopsPerSecond;
+      const moving = bytes === 0 ? 0 : bytes / rateAt(device.memoryBytesPerSecond, bytes);
+      return device.launchSeconds + Math.max(flops / rate, moving);
+    },
+  };
+}
+
+/** Seconds of a kernel call, measured; null when it cannot be run alone. */
+export type NodeTimer = (graph: Graph, node: Node) => number | null;
+
+/** Measures each distinct call (kernel, shapes, attributes) once; what cannot be run alone costs what `otherwise` says. */
+export function timedCosts(timer: NodeTimer, otherwise: OperatorCosts): OperatorCosts {
+  const known = new Map<string, number>();
+  return {
+    nodeSeconds(graph, node) {
+      if (nodeBytes(graph, node) === 0 && nodeFlops(graph, node) === 0) return 0;
+      const key = JSON.stringify([
+        node.kernel,
+        node.inputNames,
+        [...node.inputs, ...node.outputs].map((id) => [graph.values[id]?.dtype, graph.values[id]?.shape]),
+        node.attrs,
+      ]);
+      const measured = known.get(key) ?? timer(graph, node) ?? otherwise.nodeSeconds(graph, node);
+      known.set(key, measured);
+      return measured;
+    },
+  };
+}

@@ -1,0 +1,130 @@
+/** A Plan as the simulator takes it: seconds of its programs, bytes of its messages, its reductions and updates. */
+import { MerakError } from '../../errors.js';
+import type { Link } from '../../pipeline/network.js';
+import type { Collective, SimulationInput, VirtualStageSeconds } from '../../pipeline/simulate.js';
+import { rankOf } from '../../plan/mesh.js';
+import type { Executable, Plan, RankPlan, Space } from '../../plan/plan.js';
+import { ringTransfer } from './collectives.js';
+import type { DeviceModel } from './device.js';
+import type { OperatorCosts } from './operatorCosts.js';
+import { executableSeconds } from './programSeconds.js';
+import { rateAt } from './rates.js';
+
+export interface ClusterCosts {
+  readonly device: DeviceModel;
+  readonly operators: OperatorCosts;
+  /** Between pipeline neighbours, between replicas, between tensor peers. */
+  readonly pipelineLink: Link;
+  readonly dataLink: Link;
+  readonly tensorLink: Link;
+  /** Default 'background'. */
+  readonly transfers?: SimulationInput['transfers'];
+  /** Processors that all ranks share; absent: each has its own. */
+  readonly numProcessors?: number;
+}
+
+/** Bytes moved per gradient byte by an optimizer's update: reads and writes of the value, the gradient and its moments. */
+const UPDATE_TRAFFIC = { sgd: 3, momentum: 5, rmsprop: 7, adam: 7 } as const;
+
+/**
+ * The pipeline of replica 0 and tensor rank 0; the others do the same at the same time. Links: per boundary one down and one
+ * up, per stage one for its reductions.
+ *
+ * @throws MerakError 'plan/invalid' when the plan has no executable of that name.
+ */
+export function planSimulation(plan: Plan, costs: ClusterCosts, name = 'train'): SimulationInput {
+  const { mesh } = plan;
+  const stages = Array.from({ length: mesh.pp }, (_, pp) => rankAt(plan, pp, name));
+  const programCosts = {
+    operators: costs.operators,
+    tensorLink: costs.tensorLink,
+    tensorRanks: mesh.tp,
+    busyShare: costs.transfers === 'receiver' ? 1 : 0,
+  };
+  const links: Link[] = [];
+  const addLink = (link: Link) => links.push(link) - 1;
+  const boundaries = stages.slice(0, -1).map(({ executable }, stage) => {
+    const [down, up] = [addLink(costs.pipelineLink), addLink(costs.pipelineLink)];
+    const above = stages[stage + 1]?.executable ?? executable;
+    return {
+      activation: { bytes: slotBytes(executable, 'sent'), route: [down] },
+      gradient: { bytes: slotBytes(above, 'sentGradients'), route: [up] },
+    };
+  });
+  const collectives = stages.flatMap(({ rank }, stage) =>
+    bucketCollectives(rank, stage, mesh.dp, costs, links, addLink),
+  );
+  return {
+    schedule: {
+      name: plan.scheduleName,
+      numStages: mesh.pp,
+      numMicroBatches: stages[0]?.executable.numMicroBatches ?? plan.numMicroBatches,
+      stages: plan.schedule,
+    },
+    seconds: stages.map(({ executable }): VirtualStageSeconds => {
+      const seconds = executableSeconds(executable, programCosts);
+      return {
+        forward: seconds.forward,
+        recompute: seconds.recompute,
+        inputGradient: seconds.backward,
+        weightGradient: seconds.weights,
+      };
+    }),
+    boundaries,
+    links,
+    transfers: costs.transfers ?? 'background',
+    ...(costs.numProcessors === undefined
+      ? {}
+      : { processors: { count: costs.numProcessors, copies: mesh.dp * mesh.tp } }),
+    collectives: mergeTied(collectives),
+    updateSeconds: stages.map(({ rank }) => updateSeconds(rank, costs.device)),
+  };
+}
+
+function rankAt(plan: Plan, pp: number, name: string): { rank: RankPlan; executable: Executable } {
+  const rank = plan.ranks[rankOf(plan.mesh, { pp, dp: 0, tp: 0 })];
+  const executable = rank?.executables.find((one) => one.name === name);
+  if (rank !== undefined && executable !== undefined) return { rank, executable };
+  throw new MerakError('plan/invalid', `the plan has no executable '${name}' for stage ${pp}`);
+}
+
+function slotBytes(executable: Executable, space: Space): number {
+  return executable.spaces.find((one) => one.space === space)?.bytesPerSlot ?? 0;
+}
+
+function bucketCollectives(
+  rank: RankPlan,
+  stage: number,
+  dp: number,
+  costs: ClusterCosts,
+  links: readonly Link[],
+  addLink: (link: Link) => number,
+): Collective[] {
+  const reduced = rank.gradientBuckets.flatMap(({ group, length }): Collective[] => {
+    const ranks = rank.groups.find(({ id }) => id === group)?.ranks ?? [];
+    if (ranks.length <= 1) return [];
+    const numStages = ranks.length / dp;
+    const members = [...new Set(ranks.map((one) => stageOf(rank, one)))];
+    const link = addLink(numStages > 1 ? costs.pipelineLink : costs.dataLink);
+    const transfer = ringTransfer(4 * length, ranks.length, links, [link]);
+    return [{ name: numStages > 1 ? `tied ${members.join('+')}` : `gradients ${stage}`, stages: members, transfer }];
+  });
+  return reduced;
+}
+
+function stageOf({ mesh }: RankPlan, rank: number): number {
+  return Math.floor(rank / (mesh.dp * mesh.tp));
+}
+
+/** A tied parameter's reduction is listed by each of its stages and happens once. */
+function mergeTied(collectives: readonly Collective[]): Collective[] {
+  return [...new Map(collectives.map((one) => [one.name, one])).values()];
+}
+
+/** Zeroing the gradients at the start of the step counts here too: one write more. */
+function updateSeconds({ persistentSpaces, optimizer }: RankPlan, device: DeviceModel): number {
+  const gradients = persistentSpaces.find(({ space }) => space === 'gradients')?.bytesPerSlot ?? 0;
+  if (gradients === 0) return 0;
+  const bytes = gradients * (UPDATE_TRAFFIC[optimizer.kind] + 1);
+  return device.launchSeconds + bytes / rateAt(device.memoryBytesPerSecond, bytes);
+}

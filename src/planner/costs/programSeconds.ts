@@ -1,0 +1,82 @@
+/** Seconds of a lowered program: of exactly the kernel calls that a rank runs. */
+import type { Graph, Node } from '../../graph/graph.js';
+import type { Link } from '../../pipeline/network.js';
+import type { Executable, Program } from '../../plan/plan.js';
+import { asGraphValue } from '../../plan/programValue.js';
+import { callSeconds, isExchange, startsExchange } from './callSeconds.js';
+import { isProduct, type OperatorCosts } from './operatorCosts.js';
+
+export interface ProgramCosts {
+  readonly operators: OperatorCosts;
+  /** Between tensor-parallel peers. */
+  readonly tensorLink: Link;
+  readonly tensorRanks: number;
+  /** Share of an exchange in the background that the rank's own cores must do. Default 0. */
+  readonly busyShare?: number;
+}
+
+const VIEWS: ReadonlySet<string> = new Set(['Reshape', 'Identity', 'ExpandDims', 'MerakFanOut', 'MerakWait']);
+
+/** A program as a graph, for the cost rules that read graphs. */
+export function programGraph(program: Program): Graph {
+  return {
+    values: program.values.map(asGraphValue),
+    nodes: program.nodes,
+    inputs: [],
+    parameters: [],
+    constants: [],
+    outputs: [],
+    updates: [],
+  };
+}
+
+/**
+ * Exchanges that are started and awaited apart run beside computing, one at a time. The engine adds a product straight to the gradient it is accumulated into, so such an accumulation is free; any other
+ * reads and writes its target, and an assignment copies.
+ */
+export function programSeconds(program: Program, costs: ProgramCosts): number {
+  const graph = programGraph(program);
+  const producer = new Map<number, Node>();
+  const { busyShare = 0 } = costs;
+  const arrivals = new Map<number, number>();
+  let seconds = 0;
+  let linkFree = 0;
+  for (const node of graph.nodes) {
+    if (startsExchange(node)) {
+      const exchange = callSeconds(graph, node, costs);
+      seconds += busyShare * exchange;
+      linkFree = Math.max(linkFree, seconds) + (1 - busyShare) * exchange;
+      arrivals.set(node.outputs[0] ?? -1, linkFree);
+    } else if (node.kernel === 'MerakWait') {
+      seconds = Math.max(seconds, arrivals.get(node.inputs[0] ?? -1) ?? 0);
+    } else seconds += nodeSeconds(graph, node, producer, costs);
+    for (const output of node.outputs) producer.set(output, node);
+  }
+  return seconds;
+}
+
+function nodeSeconds(graph: Graph, node: Node, producer: ReadonlyMap<number, Node>, costs: ProgramCosts): number {
+  const { operators } = costs;
+  if (isExchange(node)) return callSeconds(graph, node, costs);
+  if (node.kernel === 'MerakAssign') return operators.nodeSeconds(graph, { ...node, kernel: 'Neg' });
+  if (node.kernel !== 'MerakAccumulate') return operators.nodeSeconds(graph, node);
+  let source = producer.get(node.inputs[0] ?? -1);
+  while (source !== undefined && VIEWS.has(source.kernel)) source = producer.get(source.inputs[0] ?? -1);
+  return source !== undefined && isProduct(source.kernel) ? 0 : operators.nodeSeconds(graph, addTo(node));
+}
+
+function addTo(node: Node): Node {
+  return { ...node, kernel: 'Add', inputs: [...node.inputs, ...node.outputs], inputNames: ['a', 'b'] };
+}
+
+/** Seconds of each kind of program of an executable; 0 where it has none. */
+export function executableSeconds(
+  executable: Pick<Executable, 'programs'>,
+  costs: ProgramCosts,
+): Readonly<Record<Program['kind'], number>> {
+  const of = (kind: Program['kind']) =>
+    executable.programs
+      .filter((program) => program.kind === kind)
+      .reduce((sum, one) => sum + programSeconds(one, costs), 0);
+  return { forward: of('forward'), recompute: of('recompute'), backward: of('backward'), weights: of('weights') };
+}

@@ -1,0 +1,49 @@
+/** How each stage decides what to keep, from the plan's recomputation mode. */
+import type { Schedule } from '../pipeline/schedule.js';
+import type { Executable, RankPlan } from '../plan/plan.js';
+import { chooseSaved, type RecomputeMode, recomputingStages } from '../recompute/saved.js';
+import { callSeconds } from './costs/callSeconds.js';
+import type { ProgramCosts } from './costs/programSeconds.js';
+import { keepWithin } from './keepWithin.js';
+import type { KeepRule } from './lowerModes.js';
+
+export interface KeepContext {
+  readonly mode: RecomputeMode;
+  readonly costs: ProgramCosts;
+  readonly schedule: Schedule;
+  readonly ranks: readonly Omit<RankPlan, 'executables'>[];
+  /** Executables of other modes, per mode and rank: their arenas are allocated beside that of training. */
+  readonly others: readonly (readonly Executable[])[];
+  /** Per rank; undefined: no limit, and `auto` keeps everything. */
+  readonly memoryLimitBytes?: number | undefined;
+}
+
+export function keepRuleFor(context: KeepContext): KeepRule {
+  const { mode, schedule, memoryLimitBytes, costs } = context;
+  if (mode !== 'auto') {
+    const recomputes = recomputingStages(mode, schedule.name, schedule.numStages);
+    return (pp, derivative) => chooseSaved(derivative, recomputes[pp] ? 'full' : 'none');
+  }
+  if (memoryLimitBytes === undefined) return (_, derivative) => chooseSaved(derivative, 'none');
+  return (pp, derivative, lower) =>
+    keepWithin({
+      derivative,
+      budgetBytes: memoryLimitBytes - besideTraining(context, pp),
+      nodeSeconds: (graph, node) => callSeconds(graph, node, costs),
+      lower,
+      tasks: schedule.stages[pp] ?? [],
+      numMicroBatches: schedule.numMicroBatches,
+      isFirst: pp === 0,
+      isLast: pp === schedule.numStages - 1,
+    });
+}
+
+/** Bytes of the stage's fullest rank outside the training executable. */
+function besideTraining({ ranks, others }: KeepContext, pp: number): number {
+  const bytes = ranks
+    .filter(({ coordinates }) => coordinates.pp === pp)
+    .map(({ rank, persistentBytes }) =>
+      others.reduce((sum, perRank) => sum + (perRank[rank]?.arenaBytes ?? 0), persistentBytes),
+    );
+  return Math.max(0, ...bytes);
+}

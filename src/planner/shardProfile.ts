@@ -1,0 +1,172 @@
+/** What each shard of a model costs as part of a stage: seconds of its programs, bytes it holds, what recomputing saves. */
+import { differentiate } from '../autodiff/differentiate.js';
+import { neededByBackward } from '../autodiff/needed.js';
+import { valueBytes } from '../graph/cost.js';
+import type { Graph, ValueId } from '../graph/graph.js';
+import { extractStages } from '../partitioner/extractStages.js';
+import { tensorType } from '../partitioner/producers.js';
+import type { Shards } from '../partitioner/shardGraph.js';
+import type { Stage } from '../partitioner/stage.js';
+import { packMessage } from '../plan/boundaries.js';
+import { lowerStage } from '../plan/lower.js';
+import type { Program } from '../plan/plan.js';
+import { candidateWeights, keptAtPrice } from '../recompute/chooseKept.js';
+import { type KeepProblem, keepProblem, recomputeSeconds } from '../recompute/keepProblem.js';
+import { expandDerivative } from '../tensorparallel/expand.js';
+import { callSeconds } from './costs/callSeconds.js';
+import { type ProgramCosts, programSeconds } from './costs/programSeconds.js';
+import { fuseDerivative, type Precision } from './fuse.js';
+
+/** Making `bytes` again instead of keeping them, per micro-batch, takes `seconds`. */
+export interface DropStep {
+  readonly bytes: number;
+  readonly seconds: number;
+}
+
+/** One micro-batch on one rank of the tensor axis. */
+export interface ShardProfile {
+  readonly forwardSeconds: number;
+  readonly inputGradientSeconds: number;
+  readonly weightGradientSeconds: number;
+  /** Of these three: meeting the other tensor ranks. */
+  readonly exchangeSeconds: number;
+  /** Results of its forward pass that its backward reads. */
+  readonly neededBytes: number;
+  /** From keeping all to keeping nothing, cheapest per byte first. */
+  readonly drops: readonly DropStep[];
+  readonly receivedBytes: number;
+  /** Of `receivedBytes`, what backward reads: kept, like `neededBytes`, where the shard before is on the same stage. */
+  readonly receivedNeededBytes: number;
+  readonly sentBytes: number;
+  readonly receivedGradientBytes: number;
+  readonly sentGradientBytes: number;
+  readonly batchBytes: number;
+  readonly constantBytes: number;
+  readonly scratchBytes: number;
+  /** What input gradients leave for weight gradients, where those are split off. */
+  readonly pendingBytes: number;
+  /** Indices into the graph's parameters. */
+  readonly parameters: readonly number[];
+}
+
+type Costed = Omit<ShardProfile, 'parameters'>;
+
+/** Profiles of shards met before, by their structure: the layers of a model are mostly alike. */
+export type ProfileCache = Map<string, Costed>;
+
+/** Each kind of shard is differentiated and lowered once. `local`: one tensor rank's graph. */
+export function profileShards(
+  local: Graph,
+  shards: Shards,
+  costs: ProgramCosts,
+  precision: Precision = 'f32',
+  cache: ProfileCache = new Map(),
+): ShardProfile[] {
+  const stages = extractStages(local, shards.shardOfNode, shards.numShards);
+  return stages.map((stage, index) => {
+    const isLast = index === stages.length - 1;
+    const key = structureOf(stage, isLast);
+    const known = cache.get(key) ?? profileShard(stage, isLast, costs, precision);
+    cache.set(key, known);
+    return { ...known, parameters: stage.parameterOf };
+  });
+}
+
+function profileShard(stage: Stage, isLast: boolean, costs: ProgramCosts, precision: Precision): Costed {
+  const derivative = fuseDerivative(expandDerivative(differentiate(stage)), precision);
+  const present = (values: readonly (ValueId | null)[]) => values.filter((value) => value !== null);
+  const arriving = packMessage(derivative.graph, present(derivative.outputGradients));
+  const returning = packMessage(derivative.graph, present(derivative.receivedGradients));
+  const { programs, bytes } = lowerStage({
+    stage,
+    isLast,
+    results: 'metrics',
+    parameters: stage.graph.parameters.map(({ trainable }) => ({ offset: 0, gradientOffset: trainable ? 0 : -1 })),
+    backward: {
+      derivative,
+      messages: { arriving, returning },
+      saved: neededByBackward(derivative),
+      splitsWeights: true,
+    },
+  });
+  const seconds = (kind: Program['kind']) =>
+    programs.reduce((sum, program) => sum + (program.kind === kind ? programSeconds(program, costs) : 0), 0);
+  const meetingOnly = { ...costs, operators: { nodeSeconds: () => 0 } };
+  const problem = keepProblem(derivative, (graph, node) => callSeconds(graph, node, costs));
+  const readLater = programs.some(
+    ({ kind, values }) => kind !== 'forward' && values.some(({ space }) => space === 'received'),
+  );
+  return {
+    forwardSeconds: seconds('forward'),
+    inputGradientSeconds: seconds('backward'),
+    weightGradientSeconds: seconds('weights'),
+    exchangeSeconds: programs.reduce((sum, program) => sum + programSeconds(program, meetingOnly), 0),
+    neededBytes: problem.neededBytes,
+    drops: dropSteps(problem),
+    receivedBytes: bytes.received ?? 0,
+    receivedNeededBytes: readLater ? (bytes.received ?? 0) : 0,
+    sentBytes: bytes.sent ?? 0,
+    receivedGradientBytes: bytes.receivedGradients ?? 0,
+    sentGradientBytes: bytes.sentGradients ?? 0,
+    batchBytes: bytes.batch ?? 0,
+    constantBytes: bytes.constants ?? 0,
+    scratchBytes: bytes.scratch ?? 0,
+    pendingBytes: bytes.pending ?? 0,
+  };
+}
+
+/** The lower convex hull of (bytes dropped, seconds): minimum cuts at prices from dear to cheap find its corners. */
+function dropSteps(problem: KeepProblem): DropStep[] {
+  const total = recomputeSeconds(problem, new Set());
+  if (problem.neededBytes === 0) return [];
+  if (!Number.isFinite(total)) return [];
+  const weights = candidateWeights(problem, { numInFlight: 2, bytes: 0 });
+  const average = Math.max(total, Number.MIN_VALUE) / problem.neededBytes;
+  const corners = [{ bytes: problem.neededBytes, seconds: total }];
+  for (const factor of PRICES) {
+    const kept = keptAtPrice(problem, weights, average * factor);
+    const keptBytes = [...kept].reduce((sum, index) => sum + (weights[index] ?? 0), 0);
+    corners.push({ bytes: problem.neededBytes - keptBytes, seconds: recomputeSeconds(problem, kept) });
+  }
+  const steps: DropStep[] = [];
+  let at = { bytes: 0, seconds: 0 };
+  for (;;) {
+    const ahead = corners.filter(({ bytes }) => bytes > at.bytes);
+    if (ahead.length === 0) return steps;
+    const from = at;
+    const slope = (corner: DropStep) => (corner.seconds - from.seconds) / (corner.bytes - from.bytes);
+    at = ahead.reduce((best, corner) => (slope(corner) < slope(best) ? corner : best));
+    steps.push({ bytes: at.bytes - from.bytes, seconds: at.seconds - from.seconds });
+  }
+}
+
+/** Of the average price of a byte. */
+const PRICES = [0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1, 1.5, 2.5, 5, 10, 30];
+
+/** Everything the profile depends on; random nodes differ in their numbers only. */
+function structureOf({ graph }: Stage, isLast: boolean): string {
+  const value = (id: ValueId) => {
+    const type = tensorType(graph, id);
+    return `${type.dtype}${type.shape.join()}`;
+  };
+  return JSON.stringify([
+    isLast,
+    graph.values.map((_, id) => value(id)),
+    graph.nodes.map(({ kernel, inputs, inputNames, outputs, attrs }) => [
+      kernel,
+      inputs,
+      inputNames,
+      outputs,
+      { ...attrs, node: 0, seed: 0 },
+    ]),
+    graph.inputs,
+    graph.parameters.map(({ value: id, trainable }) => [id, trainable]),
+    graph.constants.map(({ value: id, data }) => [
+      id,
+      valueBytes(tensorType(graph, id)),
+      data.length < 64 ? [...data] : 0,
+    ]),
+    graph.outputs,
+    graph.updates,
+  ]);
+}

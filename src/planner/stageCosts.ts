@@ -1,0 +1,187 @@
+/** What any run of shards costs as a pipeline stage: its seconds, its bytes, and what it recomputes to fit. */
+import { parameterBytesOf } from '../partitioner/assignStages.js';
+import type { InFlight } from '../pipeline/check.js';
+import type { Schedule } from '../pipeline/schedule.js';
+import { align } from '../plan/memory.js';
+import type { RecomputeMode } from '../recompute/saved.js';
+import { recomputingStages } from '../recompute/saved.js';
+import type { ShardProfile } from './shardProfile.js';
+
+/** One micro-batch on one stage. */
+export interface StageEstimate {
+  readonly forwardSeconds: number;
+  readonly recomputeSeconds: number;
+  readonly inputGradientSeconds: number;
+  readonly weightGradientSeconds: number;
+  /** Of forward and gradients: meeting the other tensor ranks. */
+  readonly exchangeSeconds: number;
+  /** Of the rank; Infinity in seconds and the least it could do here when it does not fit. */
+  readonly bytes: number;
+  readonly fits: boolean;
+  readonly trainableBytes: number;
+  readonly sentBytes: number;
+  readonly sentGradientBytes: number;
+}
+
+export interface StageCostsInput {
+  readonly shards: readonly ShardProfile[];
+  /** Per parameter of the graph: bytes on this rank, and whether it is trained. */
+  readonly parameterBytes: readonly number[];
+  readonly trainable: readonly boolean[];
+  readonly numMoments: number;
+}
+
+export interface StageConditions {
+  readonly schedule: Schedule;
+  readonly inFlight: InFlight;
+  readonly recompute: RecomputeMode;
+  /** Per rank, for the plan's training alone. */
+  readonly memoryLimitBytes: number;
+  /** Replicas that split the optimizer state among them (ZeRO-1). Default 1. */
+  readonly optimizerPieces?: number;
+}
+
+export interface StageCosts {
+  readonly numShards: number;
+  /** Seconds without recomputation: never falls as a run grows. */
+  baseSeconds(from: number, to: number): number;
+  parameterBytes(from: number, to: number): number;
+  estimate(stage: number, from: number, to: number, conditions: StageConditions): StageEstimate;
+}
+
+/** Sent and received gradients go round in two slots (plan/instructions.ts). */
+const MESSAGE_SLOTS = 2;
+
+/**
+ * Sums over shards, so that a run is priced in time that does not grow with its length: profiles of shards add up, but for
+ * the values that cross between two shards of one stage, which then stay inside it. With k micro-batches in flight, N
+ * bytes needed by backward and K of them kept, they take N + (k - 1) K; what has to go is dropped where recomputing costs
+ * least per byte, over all shards of the run.
+ */
+export function stageCosts(input: StageCostsInput): StageCosts {
+  const { shards } = input;
+  const sum = (of: (shard: ShardProfile) => number) => prefixSums(shards.map(of));
+  const forward = sum(({ forwardSeconds }) => forwardSeconds);
+  const inputGradient = sum(({ inputGradientSeconds }) => inputGradientSeconds);
+  const weightGradient = sum(({ weightGradientSeconds }) => weightGradientSeconds);
+  const exchange = sum(({ exchangeSeconds }) => exchangeSeconds);
+  const needed = sum(({ neededBytes, receivedNeededBytes }) => neededBytes + receivedNeededBytes);
+  const constants = sum(({ constantBytes }) => constantBytes);
+  const pending = sum(({ pendingBytes }) => pendingBytes);
+  const batch = runMaximum(shards.map(({ batchBytes }) => batchBytes));
+  const scratch = runMaximum(
+    shards.map((shard) => shard.scratchBytes + shard.receivedBytes + shard.receivedGradientBytes),
+  );
+  const allParameters = parameterBytesOf(
+    shards.map(({ parameters }) => parameters),
+    input.parameterBytes,
+  );
+  const trainedParameters = parameterBytesOf(
+    shards.map(({ parameters }) => parameters.filter((parameter) => input.trainable[parameter])),
+    input.parameterBytes,
+  );
+  const classes = dropClasses(shards);
+  const over = (sums: Float64Array, from: number, to: number) => (sums[to] ?? 0) - (sums[from] ?? 0);
+  const baseSeconds = (from: number, to: number) =>
+    over(forward, from, to) + over(inputGradient, from, to) + over(weightGradient, from, to);
+
+  /** Seconds of making `bytes` of the run again, at the least. */
+  const dropSeconds = (from: number, to: number, bytes: number): number => {
+    let [left, seconds] = [bytes, 0];
+    for (const { ratio, sums } of classes) {
+      if (left <= 0) break;
+      const dropped = Math.min(left, over(sums, from, to));
+      seconds += dropped * ratio;
+      left -= dropped;
+    }
+    return left > 1e-6 * bytes ? Number.POSITIVE_INFINITY : seconds;
+  };
+
+  const estimate = (stage: number, from: number, to: number, conditions: StageConditions): StageEstimate => {
+    const { inFlight, memoryLimitBytes, recompute } = conditions;
+    const { name, numStages, numMicroBatches } = conditions.schedule;
+    const held = Math.max(1, inFlight.held[stage] ?? 1);
+    const splitsWeights = conditions.schedule.stages[stage]?.some(({ kind }) => kind === 'W') ?? false;
+    const [first, last] = [shards[from], shards[to - 1]];
+    const trainableBytes = trainedParameters(from, to);
+    const slots = Math.min(MESSAGE_SLOTS, numMicroBatches);
+    const persistent =
+      allParameters(from, to) + trainableBytes * (1 + input.numMoments / (conditions.optimizerPieces ?? 1));
+    const backwardBytes = over(needed, from, to) - (first?.receivedNeededBytes ?? 0);
+    const fixed =
+      persistent +
+      over(constants, from, to) +
+      held * (batch(from, to) + (first?.receivedBytes ?? 0)) +
+      slots * ((last?.sentBytes ?? 0) + (first?.sentGradientBytes ?? 0) + (last?.receivedGradientBytes ?? 0)) +
+      scratch(from, to) +
+      (splitsWeights ? over(pending, from, to) * Math.max(1, held - (inFlight.forward[stage] ?? held)) : 0);
+    const forwardSeconds = over(forward, from, to);
+    const atMost = memoryLimitBytes - fixed - backwardBytes;
+    let kept = backwardBytes;
+    let recomputeSeconds = 0;
+    if (recompute === 'full' && recomputingStages('full', name, numStages)[stage] === true) {
+      kept = 0;
+      recomputeSeconds = forwardSeconds;
+    } else if (recompute === 'auto' && held > 1 && (held - 1) * backwardBytes > atMost) {
+      kept = Math.max(0, atMost / (held - 1));
+      recomputeSeconds = Math.min(forwardSeconds, dropSeconds(from, to, backwardBytes - kept));
+    }
+    const bytes = fixed + backwardBytes + (held - 1) * kept;
+    return {
+      forwardSeconds,
+      recomputeSeconds,
+      inputGradientSeconds: over(inputGradient, from, to),
+      weightGradientSeconds: over(weightGradient, from, to),
+      exchangeSeconds: over(exchange, from, to),
+      bytes: align(bytes),
+      fits: bytes <= memoryLimitBytes,
+      trainableBytes,
+      sentBytes: last?.sentBytes ?? 0,
+      sentGradientBytes: first?.sentGradientBytes ?? 0,
+    };
+  };
+  return { numShards: shards.length, baseSeconds, parameterBytes: allParameters, estimate };
+}
+
+function prefixSums(values: readonly number[]): Float64Array {
+  const sums = new Float64Array(values.length + 1);
+  values.forEach((value, index) => {
+    sums[index + 1] = (sums[index] ?? 0) + value;
+  });
+  return sums;
+}
+
+/** The largest value of a run, from a table of all runs. */
+function runMaximum(values: readonly number[]): (from: number, to: number) => number {
+  const table = values.map((_, from) => {
+    let largest = 0;
+    return Float64Array.from(values.slice(from), (value) => {
+      largest = Math.max(largest, value);
+      return largest;
+    });
+  });
+  return (from, to) => table[from]?.[to - from - 1] ?? 0;
+}
+
+interface DropClass {
+  /** Seconds per byte. */
+  readonly ratio: number;
+  /** Bytes over shards, as prefix sums. */
+  readonly sums: Float64Array;
+}
+
+/** All drop steps of all shards by their price; dropping all of a shard also drops what it received. */
+function dropClasses(shards: readonly ShardProfile[]): DropClass[] {
+  const byRatio = new Map<number, number[]>();
+  shards.forEach(({ drops, receivedNeededBytes }, index) => {
+    drops.forEach(({ bytes, seconds }, step) => {
+      const isLast = step === drops.length - 1;
+      const dropped = bytes + (isLast && index > 0 ? receivedNeededBytes : 0);
+      const ratio = seconds / dropped;
+      const perShard = byRatio.get(ratio) ?? shards.map(() => 0);
+      perShard[index] = (perShard[index] ?? 0) + dropped;
+      byRatio.set(ratio, perShard);
+    });
+  });
+  return [...byRatio].sort(([a], [b]) => a - b).map(([ratio, perShard]) => ({ ratio, sums: prefixSums(perShard) }));
+}

@@ -1,0 +1,99 @@
+/** A stopwatch for messages and all-reduces between two ranks of this machine. */
+import type { Executable, Instruction, RankPlan, SpacePlan } from '../../plan/plan.js';
+import { NativeDevice } from './device.js';
+
+export interface LinkTimes {
+  /** Seconds from send to the end of the receiver's copy, by bytes. */
+  readonly messages: readonly { readonly bytes: number; readonly seconds: number }[];
+  readonly allReduces: readonly { readonly bytes: number; readonly seconds: number }[];
+}
+
+const ROUNDS = 40;
+const SIZES = [1 << 12, 1 << 16, 1 << 20, 1 << 23] as const;
+
+/** Runs two engines in this process; a few hundred milliseconds. Raises engine/unsupported without the addon. */
+export async function timeLink(): Promise<LinkTimes> {
+  const messages: { bytes: number; seconds: number }[] = [];
+  const allReduces: { bytes: number; seconds: number }[] = [];
+  for (const bytes of SIZES) {
+    const result = await measure(bytes);
+    messages.push({ bytes, seconds: result.message });
+    allReduces.push({ bytes, seconds: result.allReduce });
+  }
+  return { messages, allReduces };
+}
+
+async function measure(bytes: number): Promise<{ message: number; allReduce: number }> {
+  const devices = [new NativeDevice(), new NativeDevice()];
+  try {
+    const handles = (
+      await Promise.all(
+        devices.map(async (device, rank) => {
+          const opened = await device.open(rankPlan(rank, bytes));
+          return [...opened, ...(await device.load(pingPong(rank, bytes))), ...(await device.load(reduceOften()))];
+        }),
+      )
+    ).flat();
+    for (const device of devices) await device.connect(handles);
+    const run = async (name: string) => {
+      const input = { step: 0, seed: 0, learningRate: 0, inputs: new Map(), timeoutSeconds: 30 };
+      const [first] = await Promise.all(devices.map((device) => device.run(name, input)));
+      return first?.seconds ?? Number.NaN;
+    };
+    const fastest = async (name: string) => Math.min(await run(name), await run(name), await run(name));
+    return {
+      message: (await fastest('messages')) / (2 * ROUNDS),
+      allReduce: (await fastest('reduce')) / ROUNDS,
+    };
+  } finally {
+    for (const device of devices) device.close();
+  }
+}
+
+function rankPlan(rank: number, bytes: number): RankPlan {
+  return {
+    rank,
+    coordinates: { pp: rank, dp: 0, tp: 0 },
+    mesh: { pp: 2, dp: 1, tp: 1 },
+    groups: [{ id: 0, axis: 'world', ranks: [0, 1] }],
+    parameters: [],
+    persistentSpaces: [space('parameters', 0, bytes)],
+    persistentBytes: bytes,
+    gradientBuckets: [],
+    stateBuckets: [{ group: 0, offset: 0, length: bytes / 4, scale: 0.5 }],
+    optimizer: { kind: 'sgd' },
+    clipNorm: 0,
+    executables: [],
+  };
+}
+
+function space(name: SpacePlan['space'], base: number, bytesPerSlot: number): SpacePlan {
+  return { space: name, base, bytesPerSlot, numSlots: 1 };
+}
+
+function executable(
+  name: string,
+  spaces: readonly SpacePlan[],
+  arenaBytes: number,
+  schedule: readonly Instruction[],
+): Executable {
+  const none = { programs: [], inputs: [], metrics: [], outputs: [], constants: [] };
+  return { name, numMicroBatches: 1, microBatchSize: 1, spaces, arenaBytes, schedule, ...none };
+}
+
+function pingPong(rank: number, bytes: number): Executable {
+  const peer = 1 - rank;
+  const [out, back] = [
+    { kind: rank === 0 ? 'send' : 'receive', what: 'activation', micro: 0, slot: 0, peer },
+    { kind: rank === 0 ? 'receive' : 'send', what: 'gradient', micro: 0, slot: 0, peer },
+  ] as const;
+  const names = ['sent', 'received', 'sentGradients', 'receivedGradients'] as const;
+  const spaces = names.map((name, index) => space(name, index * bytes, bytes));
+  const schedule = Array.from({ length: ROUNDS }, () => [out, back]).flat();
+  return executable('messages', spaces, names.length * bytes, schedule);
+}
+
+function reduceOften(): Executable {
+  const schedule = Array.from({ length: ROUNDS }, () => ({ kind: 'reduceState' }) as const);
+  return executable('reduce', [], 64, schedule);
+}
