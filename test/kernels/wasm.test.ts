@@ -16,6 +16,8 @@ const attention = { causal: true, scale: 0.5 };
 const rows = (seed: number) => () => tensor([4], seed);
 const matrix = (seed: number) => () => tensor([4, 6], seed);
 
+const scatter = { axis: 'tp', dim: 1, parts: 1, paddedSize: 6, degree: 1, index: 0 };
+
 const CASES: readonly Case[] = [
   ['MerakAttention', { q: heads(1), k: heads(2), v: heads(3), mask }, attention],
   [
@@ -23,6 +25,19 @@ const CASES: readonly Case[] = [
     { dy: heads(4), q: heads(1), k: heads(2), v: heads(3), out: heads(5), logsumexp: () => tensor([2, 2, 3], 6), mask },
     attention,
   ],
+  ['MerakPackedAttention', { qkv: () => tensor([2, 3, 24], 1), mask }, { ...attention, headShape: [2, 3, 2, 4] }],
+  [
+    'MerakPackedAttentionGrad',
+    {
+      dy: () => tensor([2, 3, 8], 2),
+      out: () => tensor([2, 3, 8], 3),
+      logsumexp: () => tensor([2, 2, 3], 6),
+      qkv: () => tensor([2, 3, 24], 1),
+      mask,
+    },
+    { ...attention, headShape: [2, 3, 2, 4] },
+  ],
+  ['MerakColumnSum', { x: matrix(1) }, {}],
   ['MerakLayerNorm', { x: matrix(1), gamma: () => tensor([6], 2), beta: () => tensor([6], 3) }, { epsilon: 1e-5 }],
   [
     'MerakLayerNormGrad',
@@ -47,6 +62,11 @@ const CASES: readonly Case[] = [
   ['MerakRandom', {}, { shape: [4, 6], kind: 'normal', a: 0, b: 1, ...place }],
   ['MerakAllReduce', { x: matrix(1) }, { axis: 'tp', op: 'sum' }],
   ['MerakFanOut', { x: matrix(1) }, { axis: 'tp' }],
+  ['MerakReduceScatter', { x: matrix(1) }, scatter],
+  ['MerakReduceScatterStart', { x: matrix(1) }, scatter],
+  ['MerakAllReduceStart', { x: matrix(1) }, { axis: 'tp', op: 'sum' }],
+  ['MerakAllGatherStart', { x: matrix(1) }, { axis: 'tp', dim: 1, parts: 1, size: 6, degree: 1, index: 0 }],
+  ['MerakWait', { x: matrix(1), source: matrix(2) }, { axis: 'tp' }],
   ['MerakAllGather', { x: matrix(1) }, { axis: 'tp', dim: 1, parts: 1, size: 5 }],
   ['MerakShard', { x: matrix(1) }, { axis: 'tp', dim: 0, parts: 1, paddedSize: 6, degree: 2, index: 1 }],
   [

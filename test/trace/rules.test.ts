@@ -392,6 +392,11 @@ describe('shape rules', () => {
       const [out, logsumexp] = run('MerakAttention', { q, k, v }, attrs) as [tf.Tensor, tf.Tensor];
       run('MerakAttentionGrad', { dy: out, q, k, v, out, logsumexp }, attrs);
       const [x, gamma] = [random([2, 3, 4]), random([4])];
+      const packed = { ...attrs, headShape: [1, 3, 2, 4] };
+      const [qkv, sums] = [random([1, 3, 24]), random([1, 2, 3])];
+      run('MerakPackedAttention', { qkv }, packed);
+      run('MerakPackedAttentionGrad', { dy: random([1, 3, 8]), out: random([1, 3, 8]), logsumexp: sums, qkv }, packed);
+      run('MerakColumnSum', { x: random([2, 3, 4]) });
       const [, mean, rstd] = run('MerakLayerNorm', { x, gamma, beta: gamma }, { epsilon: 1e-5 }) as tf.Tensor[];
       run('MerakLayerNormGrad', { dy: x, x, gamma, mean: mean!, rstd: rstd! });
       run('MerakGelu', { x }, { approximate: 'tanh' });

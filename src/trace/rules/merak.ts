@@ -9,6 +9,13 @@ export const merakRules: Rules = {
     return [q, spec([batch, heads, queries], 'float32')];
   },
   MerakAttentionGrad: (inputs) => [need(inputs, 'q'), need(inputs, 'k'), need(inputs, 'v')],
+  MerakPackedAttention: (_, attrs) => {
+    const headShape = numbersAttr(attrs, 'headShape');
+    const [batch = 1, queries = 1, heads = 1] = headShape;
+    return [spec(headShape, 'float32'), spec([batch, heads, queries], 'float32')];
+  },
+  MerakPackedAttentionGrad: like('qkv'),
+  MerakColumnSum: (inputs) => spec([need(inputs, 'x').shape.at(-1) ?? 1], 'float32'),
   MerakLayerNorm: (inputs) => {
     const x = need(inputs, 'x');
     const statistics = spec(x.shape.slice(0, -1), 'float32');

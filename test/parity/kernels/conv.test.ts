@@ -44,6 +44,8 @@ test('Conv2D and its gradients', () => {
       const filter = floats('filter', [c.filterHeight, c.filterWidth, c.inChannels, c.outChannels], random);
       const d = c.stride > 1 ? 1 : dilation;
       if ((c.filterHeight - 1) * d + 1 > c.height || (c.filterWidth - 1) * d + 1 > c.width) return;
+      // With a number as padding tfjs sizes both dims by the filter's height, and throws where that leaves nothing.
+      if (typeof c.pad === 'number' && (c.filterHeight - 1) * d + 1 > c.width + 2 * c.pad) return;
       const base = { strides: [c.stride, c.stride], pad: c.pad, dataFormat: 'NHWC' };
       expectParity('Conv2D', [x, filter], { ...base, dilations: [d, d] }, { tolerance: TOLERANCE });
       const info = tf.backend_util.computeConv2DInfo(
