@@ -15,3 +15,4 @@ export * as models from './models/index.js';
 export * as nn from './nn/index.js';
 export { lazy } from './trace/lazy.js';
 export type { Batch, CallOptions, FunctionalModel, LossFunction, LossResult, UserModel } from './trace/model.js';
+export { defineTrainer, type Trainer, type TrainerResult } from './trainers/trainer.js';

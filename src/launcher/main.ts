@@ -36,6 +36,22 @@ export function merakCommand(): Command {
     ),
   );
   program
+    .command('trainers')
+    .description('list the training recipes, or the configuration of one')
+    .argument('[name]', 'recipe')
+    .action(async (name: string | undefined) => (await import('./train.js')).listTrainers(name));
+  program.addCommand(
+    addFlags(
+      new Command('train')
+        .description('run a training recipe')
+        .argument('<name>', 'recipe')
+        .option('--set <key=value...>', 'configuration of the recipe'),
+    ).action(async (name: string, values: Record<string, unknown>) => {
+      const { train } = await import('./train.js');
+      await train(name, (values.set as string[] | undefined) ?? [], givenFlags(values));
+    }),
+  );
+  program
     .command('doctor')
     .description('say what this machine has, what is missing and how to get it')
     .option('--report <file>', 'write the findings to this JSON file')

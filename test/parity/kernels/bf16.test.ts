@@ -18,10 +18,10 @@ function toBf16(x: Float32Array): Uint16Array {
   const bits = new Uint32Array(x.buffer, x.byteOffset, x.length);
   return Uint16Array.from(bits, (word) => (word + 0x7fff + ((word >>> 16) & 1)) >>> 16);
 }
+const fromBf16 = (x: Uint16Array): Float32Array => new Float32Array(Uint32Array.from(x, (half) => half << 16).buffer);
 const noise = (size: number, seed: number): Float32Array =>
   Float32Array.from({ length: size }, (_, i) => Math.fround(Math.sin(12.9898 * i + seed) * 3));
 const f32 = (...shape: number[]) => ({ shape, dtype: 'float32' });
-const bf16 = (...shape: number[]) => ({ shape, dtype: 'bfloat16' });
 
 it('products: any size, transposition and mixture of operand types, with a bias or adding to the output', () => {
   const size = fc.integer({ min: 1, max: 90 });
