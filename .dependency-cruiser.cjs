@@ -21,7 +21,7 @@ const ROOMS = {
   coordinator: ['plan', 'runtime'],
   worker: ['plan', 'runtime', 'coordinator'],
   api: ['config', 'graph', 'autodiff', 'trace', 'kernels', 'planner', 'plan', 'tensorparallel', 'runtime', 'data', 'checkpoint', 'coordinator'],
-  launcher: ['config', 'coordinator', 'runtime', 'api', 'planner', 'trainers'],
+  launcher: ['config', 'coordinator', 'runtime', 'api', 'planner', 'trainers', 'pipeline'],
   // Recipes see the public API (src/index.ts) and nothing behind it.
   trainers: [],
 };

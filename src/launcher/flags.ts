@@ -16,8 +16,9 @@ export function flagOf(name: string): string {
   return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
-export function addFlags(command: Command): Command {
-  for (const name of optionNames) command.addOption(optionFor(name));
+/** One flag per key of a schema: Merak's options, unless another is given. */
+export function addFlags(command: Command, schema: z.ZodObject = optionsSchema): Command {
+  for (const [name, field] of Object.entries(schema.shape)) command.addOption(optionFor(name, field as z.ZodType));
   return command;
 }
 
@@ -50,8 +51,7 @@ export function refuseMisspelt(args: readonly string[], command: Command): void 
   throw unknownFlag(slip, command, '; flags of the script itself go behind --');
 }
 
-function optionFor(name: OptionName): Option {
-  const schema = optionsSchema.shape[name];
+function optionFor(name: string, schema: z.ZodType): Option {
   const type = flagType(schema);
   const placeholder = type === 'boolean' ? '' : ` <${type === 'number' ? 'number' : 'value'}>`;
   const option = new Option(`${flagOf(name)}${placeholder}`, schema.description);

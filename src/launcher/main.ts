@@ -6,6 +6,7 @@ import { MerakError } from '../errors.js';
 import { complain } from './complain.js';
 import { addFlags, givenFlags, refuseMisspelt, unknownFlag } from './flags.js';
 import { runScript } from './runScript.js';
+import { simulateCommand, simulateSchema } from './simulate.js';
 
 const DEFAULT_VERIFY_STEPS = 20;
 
@@ -59,6 +60,11 @@ export function merakCommand(): Command {
       const { doctor } = await import('./doctor.js');
       process.exitCode = await doctor(report);
     });
+  program.addCommand(
+    addFlags(new Command('simulate').description('draw and time a schedule from unit costs'), simulateSchema).action(
+      simulateCommand,
+    ),
+  );
   program
     .command('profile')
     .description('measure this machine for the cost model')
