@@ -20,7 +20,7 @@ afterAll(async () => {
 it('learns a text', async () => {
   const text = join(folder, 'text');
   await writeFile(text, 'the whale swims and the ship sails. '.repeat(200));
-  const small = { numLayers: 2, numHeads: 2, hiddenSize: 32, contextLength: 16, steps: 60, learningRate: 1e-2 };
+  const small = { numLayers: 2, numHeads: 2, hiddenSize: 32, contextLength: 16, steps: 200, learningRate: 1e-2 };
   const checkpoint = join(folder, 'checkpoint');
   const result = await languageModel.run(languageModel.config.parse({ text, checkpoint, ...small }));
   expect(result.validationLoss).toBeLessThan(1);
