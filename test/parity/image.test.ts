@@ -98,6 +98,8 @@ describe('resizing', () => {
         expectTranspose(kernel, images, `${kernel}Grad`, 'images', attrs);
         // tfjs's gradients ignore half-pixel centres, swap height and width in the shape, and misplace all samples but the first.
         if (halfPixelCenters || from[0] !== from[1]) return;
+        // From one pixel with aligned corners tfjs divides by a scale of 0 and never ends.
+        if (alignCorners && from[0] === 1) return;
         const one = input('images', [1, ...from, 3], 'float32', seed);
         expectParity(`${kernel}Grad`, [one, input('dy', [1, ...to, 3], 'float32', seed + 1)], attrs, {
           tolerance: LOOSE,
