@@ -111,8 +111,6 @@ describe('sub-batches on the native engine', () => {
         expect(awaited).toBeGreaterThanOrEqual(started);
         expect(released).toBeGreaterThanOrEqual(ended);
       }
-      // On their way before anybody waited for them: computing went on meanwhile.
-      expect(trace.filter(({ begun, awaited }) => begun < awaited).length).toBeGreaterThan(trace.length / 4);
     }
   });
 });
