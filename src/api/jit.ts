@@ -11,6 +11,7 @@ import { dynamicInputName } from '../trace/recording.js';
 import { DYNAMIC_RULES } from '../trace/rules/dynamic.js';
 import { type TensorSpec, toDType } from '../trace/rules/rule.js';
 import { type FunctionTrace, type Pause, traceFunction } from '../trace/traceFunction.js';
+import { checkMaxPrograms, LeastRecentlyUsed } from './jit/cache.js';
 import { readTensor, toTensor, writeVariable } from './jit/hostData.js';
 import { inTurn } from './jit/queue.js';
 import { openRunner, type Runner } from './jit/runner.js';
@@ -21,6 +22,8 @@ export interface JitOptions {
   readonly seed?: number;
   /** Engine threads; default: all of the machine's. */
   readonly threads?: number;
+  /** Compiled signatures kept at once (default 64): the longest unused one is freed, and compiled again when called. */
+  readonly maxPrograms?: number;
 }
 
 export interface JitFunction<Args extends readonly unknown[], Result> {
@@ -56,9 +59,14 @@ interface Compiled {
  */
 export function jit<Args extends readonly unknown[], Result>(
   fn: (...args: Args) => Result,
-  { seed = 0, threads = availableParallelism() }: JitOptions = {},
+  { seed = 0, threads = availableParallelism(), maxPrograms = 64 }: JitOptions = {},
 ): JitFunction<Args, Awaited<Result>> {
-  const compiled = new Map<string, Compiled | 'eager'>();
+  const compiled = new LeastRecentlyUsed<Compiled | 'eager'>(
+    checkMaxPrograms(maxPrograms, 'jit options'),
+    (program) => {
+      if (program !== 'eager') program.runner.close();
+    },
+  );
   const fallbackKernels = new Set<string>();
   let numTraces = 0;
   let numCalls = 0;
@@ -157,7 +165,6 @@ export function jit<Args extends readonly unknown[], Result>(
     fallbackKernels: { get: () => [...fallbackKernels].sort() },
     dispose: {
       value() {
-        for (const program of compiled.values()) if (program !== 'eager') program.runner.close();
         compiled.clear();
       },
     },

@@ -39,3 +39,27 @@ export type CheckpointIndex = z.output<typeof checkpointIndexSchema>;
 export const INDEX_FILE = 'merak.json';
 export const WEIGHTS_FILE = 'weights.safetensors';
 export const OPTIMIZER_FILE = 'optimizer.safetensors';
+
+/** Plain JSON: what a run remembers beside its tensors (the outer iteration, a tolerance, ...). */
+export type Json = string | number | boolean | null | readonly Json[] | JsonRecord;
+export interface JsonRecord {
+  readonly [name: string]: Json;
+}
+
+/** The index of named tensors without a model: the state of a solver, fitted statistics. */
+export const stateIndexSchema = z.strictObject({
+  format: z.literal('merak-state'),
+  version: z.literal(FORMAT_VERSION),
+  tensors: z.array(
+    z.strictObject({
+      name: z.string(),
+      shape: z.array(z.number().int().min(0)),
+      dtype: z.enum(['float32', 'int32', 'bool']),
+    }),
+  ),
+  progress: z.record(z.string(), z.json()),
+  files: z.record(z.string(), z.string()),
+});
+export type StateIndex = z.output<typeof stateIndexSchema>;
+
+export const STATE_FILE = 'state.safetensors';

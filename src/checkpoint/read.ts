@@ -3,8 +3,19 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { z } from 'zod';
 import { MerakError } from '../errors.js';
-import { type CheckpointIndex, checkpointIndexSchema, INDEX_FILE, OPTIMIZER_FILE, WEIGHTS_FILE } from './format.js';
+import {
+  type CheckpointIndex,
+  checkpointIndexSchema,
+  INDEX_FILE,
+  type JsonRecord,
+  OPTIMIZER_FILE,
+  STATE_FILE,
+  type StateIndex,
+  stateIndexSchema,
+  WEIGHTS_FILE,
+} from './format.js';
 import { type NamedTensor, openSafetensors } from './safetensors.js';
 
 export interface Checkpoint {
@@ -16,18 +27,8 @@ export interface Checkpoint {
 
 /** Opens and verifies (SHA-256 of every file). @throws MerakError checkpoint/missing, checkpoint/corrupt */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
-  const index = await readIndex(path);
-  for (const [name, expected] of Object.entries(index.files)) {
-    const received = await sha256(join(path, name));
-    if (received !== expected) {
-      throw new MerakError('checkpoint/corrupt', 'a file of the checkpoint has changed since it was saved', {
-        path: join(path, name),
-        expected: `SHA-256 ${expected}`,
-        received: `SHA-256 ${received}`,
-        hint: 'restore from an older checkpoint',
-      });
-    }
-  }
+  const index = await readIndex(path, checkpointIndexSchema);
+  await verifyFiles(path, index.files);
   const weights = await openSafetensors(join(path, WEIGHTS_FILE));
   const optimizer = await openSafetensors(join(path, OPTIMIZER_FILE));
   return {
@@ -41,7 +42,36 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   };
 }
 
-async function readIndex(path: string): Promise<CheckpointIndex> {
+export interface SavedTensors {
+  readonly tensors: StateIndex['tensors'];
+  readonly progress: JsonRecord;
+  read(name: string): Promise<NamedTensor>;
+  close(): Promise<void>;
+}
+
+/** Opens and verifies what `writeNamedTensors` wrote. @throws MerakError checkpoint/missing, checkpoint/corrupt */
+export async function openNamedTensors(path: string): Promise<SavedTensors> {
+  const { tensors, progress, files } = await readIndex(path, stateIndexSchema);
+  await verifyFiles(path, files);
+  const file = await openSafetensors(join(path, STATE_FILE));
+  return { tensors, progress, read: (name) => file.read(name), close: () => file.close() };
+}
+
+async function verifyFiles(path: string, files: Readonly<Record<string, string>>): Promise<void> {
+  for (const [name, expected] of Object.entries(files)) {
+    const received = await sha256(join(path, name));
+    if (received !== expected) {
+      throw new MerakError('checkpoint/corrupt', 'a file of the checkpoint has changed since it was saved', {
+        path: join(path, name),
+        expected: `SHA-256 ${expected}`,
+        received: `SHA-256 ${received}`,
+        hint: 'restore from an older checkpoint',
+      });
+    }
+  }
+}
+
+async function readIndex<S extends z.ZodType>(path: string, schema: S): Promise<z.output<S>> {
   const file = join(path, INDEX_FILE);
   const text = await readFile(file, 'utf8').catch((cause: unknown) => {
     throw new MerakError('checkpoint/missing', 'no complete checkpoint here', {
@@ -51,7 +81,7 @@ async function readIndex(path: string): Promise<CheckpointIndex> {
     });
   });
   try {
-    return checkpointIndexSchema.parse(JSON.parse(text));
+    return schema.parse(JSON.parse(text));
   } catch (cause) {
     throw new MerakError('checkpoint/corrupt', 'the index of the checkpoint cannot be read', { path: file, cause });
   }

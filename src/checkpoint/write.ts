@@ -6,8 +6,11 @@ import {
   type CheckpointIndex,
   FORMAT_VERSION,
   INDEX_FILE,
+  type JsonRecord,
   OPTIMIZER_FILE,
   type Progress,
+  STATE_FILE,
+  type StateIndex,
   WEIGHTS_FILE,
 } from './format.js';
 import { type NamedTensor, type SafetensorsDType, writeSafetensors } from './safetensors.js';
@@ -25,11 +28,35 @@ const DTYPES: Readonly<Record<string, SafetensorsDType>> = { float32: 'F32', int
 
 /** @throws MerakError checkpoint/write; an older checkpoint at `path` stays whole until the new one is complete. */
 export async function writeCheckpoint(path: string, content: CheckpointContent): Promise<void> {
+  await commitFolder(path, (folder) => writeFiles(folder, content));
+}
+
+/**
+ * Named tensors, fetched one at a time, and plain JSON beside them.
+ *
+ * @throws MerakError checkpoint/write; what was at `path` stays whole until the new state is complete.
+ */
+export async function writeNamedTensors(
+  path: string,
+  tensors: StateIndex['tensors'],
+  dataOf: (index: number) => Promise<NamedTensor['data']>,
+  progress: JsonRecord,
+): Promise<void> {
+  await commitFolder(path, async (folder) => {
+    const named = tensors.map(({ name, shape, dtype }) => ({ name, shape, dtype: DTYPES[dtype]! }));
+    const sum = await writeSafetensors(join(folder, STATE_FILE), named, dataOf, { format: 'merak' });
+    const files = { [STATE_FILE]: sum };
+    await writeIndex(folder, { format: 'merak-state', version: FORMAT_VERSION, tensors, progress, files });
+  });
+}
+
+/** Builds a folder beside the target, and puts it in the target's place when complete. */
+async function commitFolder(path: string, build: (folder: string) => Promise<void>): Promise<void> {
   const target = resolve(path);
   const building = join(dirname(target), `.${basename(target)}.${process.pid}.partial`);
   try {
     await mkdir(building, { recursive: true });
-    await writeFiles(building, content);
+    await build(building);
     await replaceFolder(building, target);
   } catch (cause) {
     // What stopped the save (a full disk, a file in the way) may stop the cleaning too; the first error is the one to tell.
@@ -72,6 +99,11 @@ async function writeFiles(folder: string, content: CheckpointContent): Promise<v
     progress,
     files,
   };
+  await writeIndex(folder, index);
+}
+
+/** The commit marker: written last. */
+async function writeIndex(folder: string, index: object): Promise<void> {
   const file = await open(join(folder, INDEX_FILE), 'w');
   try {
     await file.writeFile(`${JSON.stringify(index, null, 1)}\n`);

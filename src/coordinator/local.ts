@@ -63,6 +63,7 @@ export function localCluster(options: LocalClusterOptions): Cluster {
         });
       }
       await enqueue(async () => {
+        device?.close();
         device = await create();
         const handles: ArenaHandle[] = [...(await device.open(rank))];
         for (const executable of rank.executables) handles.push(...(await device.load(executable)));

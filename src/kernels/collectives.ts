@@ -39,14 +39,22 @@ export const allReduce: KernelDefinition = {
   inputs: ['x'],
   reference: (inputs, attrs) => host.allReduce(input(inputs, 'x'), stringAttr(attrs, 'axis'), reduction(attrs)),
   gradient: {
-    gradFunc(dy, _saved, attrs) {
-      if (reduction(attrs) !== 'sum') {
-        throw new MerakError('autodiff/no-gradient', 'MerakAllReduce has a gradient for op "sum" only');
-      }
+    inputsToSave: ['x'],
+    outputsToSave: [true],
+    gradFunc(dy, saved, attrs) {
+      if (reduction(attrs) === 'max') return { x: () => gradientOfMax(single(dy), saved, attrs) };
       return { x: () => tf.engine().runKernel<tf.Tensor>('Identity', { x: single(dy) }) };
     },
   },
 };
+
+/** To the ranks that hold the maximum, in equal parts. `dy` is the same on all ranks. */
+function gradientOfMax(dy: tf.Tensor, [x, y]: tf.Tensor[], attrs: tf.NamedAttrMap): tf.Tensor {
+  const holds = tf.cast(tf.equal(x!, y!), 'float32');
+  const sum = { axis: stringAttr(attrs, 'axis'), op: 'sum' };
+  const numHolders = tf.engine().runKernel<tf.Tensor>('MerakAllReduce', { x: holds }, sum);
+  return tf.div(tf.mul(dy, holds), numHolders);
+}
 
 export const fanOut: KernelDefinition = {
   kernel: 'MerakFanOut',

@@ -1,5 +1,15 @@
 /** `merak.nn`: functions that call Merak's fused kernels. */
 export { type AttentionArguments, attention } from './attention.js';
+export {
+  allGather,
+  allReduce,
+  axisIndex,
+  type DimOptions,
+  gatherBatch,
+  numShards,
+  ownShard,
+  type ReduceOperation,
+} from './collectives.js';
 export { dense } from './dense.js';
 export { embedding } from './embedding.js';
 export { gelu } from './gelu.js';

@@ -1,6 +1,7 @@
 /** Randomness that is the same in every layout: nn.dropout, nn.randomNormal, nn.randomUniform, nn.setStep. */
 import type * as tf from '@tensorflow/tfjs';
 import { nextRandomNode, setRandomContext } from '../kernels/randomContext.js';
+import { balancedRange, shardContext, totalOf } from '../kernels/shardContext.js';
 import { invalid } from './arguments.js';
 import { callKernel } from './call.js';
 
@@ -24,8 +25,7 @@ export function dropout<T extends tf.Tensor>(x: T, options: DropoutOptions): T {
   const { rate, training } = options;
   if (!(rate >= 0 && rate < 1)) throw invalid('dropout', 'rate', 'a number in [0, 1)', rate);
   if (!training || rate === 0) return x;
-  const node = options.node ?? nextRandomNode();
-  return callKernel('MerakDropout', { x }, { rate, ...placement(x.shape, node, x.rank > 0 ? 0 : -1) }) as T;
+  return callKernel('MerakDropout', { x }, { rate, ...placement(x.shape, options.node, x.rank > 0 ? 0 : -1) }) as T;
 }
 
 export interface RandomOptions {
@@ -57,10 +57,26 @@ function draw(
   b: number,
   options: RandomOptions,
 ): tf.Tensor {
-  const { node = nextRandomNode(), batchDim = -1 } = options;
+  const { node, batchDim = -1 } = options;
   return callKernel('MerakRandom', {}, { shape: [...shape], kind, a, b, ...placement(shape, node, batchDim) });
 }
 
-function placement(shape: readonly number[], node: number, batchDim: number): tf.NamedAttrMap {
-  return { node, globalShape: [...shape], offsets: shape.map(() => 0), batchDim };
+/** `own...` say what a trace must leave as it is: otherwise it numbers the nodes and places them in the whole itself. */
+function placement(shape: readonly number[], ownNode: number | undefined, batchDim: number): tf.NamedAttrMap {
+  const node = ownNode ?? nextRandomNode();
+  const named: tf.NamedAttrMap = ownNode === undefined ? {} : { ownNode: true };
+  const context = shardContext();
+  if (batchDim < 0 || context.index === undefined || context.numShards === 1) {
+    return { node, globalShape: [...shape], offsets: shape.map(() => 0), batchDim, ...named };
+  }
+  const total = totalOf('random', shape[batchDim]!, context);
+  const { begin } = balancedRange(total, context.numShards, context.index);
+  return {
+    node,
+    globalShape: shape.map((size, dim) => (dim === batchDim ? total : size)),
+    offsets: shape.map((_, dim) => (dim === batchDim ? begin : 0)),
+    batchDim: -1,
+    ownPlace: true,
+    ...named,
+  };
 }

@@ -1,11 +1,11 @@
-/** A traced function as something one engine runs by itself: all its parameters, one forward executable. */
+/** A traced function as an executable: one rank's graph, run forward once, with parameters that it may write. */
 import type { Graph } from '../graph/graph.js';
 import { forwardOnly } from '../pipeline/forwardOnly.js';
 import { buildRankExecutable } from '../plan/executable.js';
-import { lowerStage } from '../plan/lower.js';
+import { lowerStage, type ParameterAddress } from '../plan/lower.js';
 import { buildGroups, coordinatesOf } from '../plan/mesh.js';
 import { layOutParameters } from '../plan/parameters.js';
-import type { Executable, RankPlan } from '../plan/plan.js';
+import type { Executable, Mesh, ParameterPlan, RankPlan } from '../plan/plan.js';
 import { REPLICATE } from '../tensorparallel/layout.js';
 
 /** The name of the executable in a function's plan. */
@@ -19,42 +19,32 @@ export interface FunctionPlan {
 
 /** One rank, one micro-batch; no input needs a batch dim. Updates are written to the parameters at the end of the run. */
 export function buildFunction(graph: Graph): FunctionPlan {
-  const mesh = { pp: 1, dp: 1, tp: 1 };
-  const parameters = graph.parameters.map(({ name, value }) => {
-    const { shape, dtype } = graph.values[value]!;
+  const parameters = graph.parameters.map(({ name, value }) => ({ name, ...graph.values[value]! }));
+  const rank = buildStateRank({ pp: 1, dp: 1, tp: 1 }, 0, parameters);
+  return { rank, executable: buildFunctionExecutable(FUNCTION_EXECUTABLE, graph, rank, rank.parameters) };
+}
+
+/** Something a rank keeps between runs: the part of it that this rank holds. */
+export type StateShard = Pick<ParameterPlan, 'name' | 'shape' | 'dtype'>;
+
+/** A rank that holds `shards` in its persistent arena and has nothing to run yet. */
+export function buildStateRank(mesh: Mesh, rank: number, shards: readonly StateShard[]): RankPlan {
+  const parameters = shards.map(({ name, shape, dtype }) => {
     return { name, shape, dtype, trainable: false, layout: REPLICATE, stages: [0] };
   });
   const groups = buildGroups(mesh, []);
-  const updated = graph.parameters.map((_, index) => graph.updates.some(({ parameter }) => parameter === index));
   const layout = layOutParameters({
     mesh,
-    rank: 0,
+    rank,
     groups,
     parameters,
     localShapes: parameters.map(({ shape }) => shape),
-    updated,
+    updated: parameters.map(() => false),
     optimizer: { kind: 'sgd' },
   });
-  const lowered = lowerStage({
-    stage: { stage: 0, graph, parameterOf: graph.parameters.map((_, index) => index) },
-    isLast: true,
-    results: 'outputs',
-    parameters: layout.parameters,
-  });
-  const executable = buildRankExecutable({
-    name: FUNCTION_EXECUTABLE,
-    mesh,
-    rank: 0,
-    lowered,
-    tasks: forwardOnly(1, 1).stages[0] ?? [],
-    closing: 'predict',
-    numMicroBatches: 1,
-    microBatchSize: 1,
-    reducesState: false,
-  });
-  const rank: RankPlan = {
-    rank: 0,
-    coordinates: coordinatesOf(mesh, 0),
+  return {
+    rank,
+    coordinates: coordinatesOf(mesh, rank),
     mesh,
     groups,
     parameters: layout.parameters,
@@ -66,5 +56,30 @@ export function buildFunction(graph: Graph): FunctionPlan {
     clipNorm: 0,
     executables: [],
   };
-  return { rank, executable };
+}
+
+/** `graph` on one rank; `addresses` in step with its parameters. */
+export function buildFunctionExecutable(
+  name: string,
+  graph: Graph,
+  { mesh, rank }: Pick<RankPlan, 'mesh' | 'rank'>,
+  addresses: readonly ParameterAddress[],
+): Executable {
+  const lowered = lowerStage({
+    stage: { stage: 0, graph, parameterOf: graph.parameters.map((_, index) => index) },
+    isLast: true,
+    results: 'outputs',
+    parameters: addresses,
+  });
+  return buildRankExecutable({
+    name,
+    mesh,
+    rank,
+    lowered,
+    tasks: forwardOnly(1, 1).stages[0] ?? [],
+    closing: 'predict',
+    numMicroBatches: 1,
+    microBatchSize: 1,
+    reducesState: false,
+  });
 }

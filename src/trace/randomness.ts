@@ -1,7 +1,7 @@
 /** Turns random numbers that tfjs drew while tracing into kernels that draw them anew each step. */
 import { MerakError } from '../errors.js';
 import { eliminateDeadNodes } from '../graph/clean.js';
-import type { Graph, Node, ValueId } from '../graph/graph.js';
+import type { Attrs, Graph, Node, ValueId } from '../graph/graph.js';
 import { whereabouts } from './failure.js';
 import type { RandomConstant, Recording } from './recording.js';
 
@@ -73,16 +73,21 @@ export function refuseRandomConstants(first: Randomness, second: Randomness): vo
   }
 }
 
-/** Numbers the random nodes 0, 1, ... in order and says where their values lie: here, in the whole. */
+/**
+ * Numbers the random nodes 0, 1, ... in order and says where their values lie: here, in the whole. What the model named or
+ * placed itself stays (merak.nn's `node`; the rows of a shard), and the others are numbered as if those were not there.
+ */
 export function placeRandomNodes(graph: Graph): Graph {
-  let node = 0;
+  let next = 0;
   return {
     ...graph,
     nodes: graph.nodes.map((call) => {
       if (call.kernel !== 'MerakDropout' && call.kernel !== 'MerakRandom') return call;
       const { shape, batchDim } = graph.values[call.outputs[0]!]!;
-      const placement = { node: node++, globalShape: [...shape], offsets: shape.map(() => 0), batchDim };
-      return { ...call, attrs: { ...call.attrs, ...placement } };
+      const { ownNode, ownPlace, ...attrs } = call.attrs;
+      const node: Attrs = ownNode === true ? {} : { node: next++ };
+      const place: Attrs = ownPlace === true ? {} : { globalShape: [...shape], offsets: shape.map(() => 0), batchDim };
+      return { ...call, attrs: { ...attrs, ...node, ...place } };
     }),
   };
 }

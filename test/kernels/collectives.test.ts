@@ -73,8 +73,18 @@ describe('collectives', () => {
     expect(gradient((y) => run('MerakAllGather', y, gather), tf.tensor1d([1, 2, 3, 4, 5]))).toEqual([4, 5, 0]);
     const shard = { axis: 'tp', dim: 0, parts: 1, paddedSize: 4, degree: 2, index: 0 };
     expect(gradient((y) => run('MerakShard', y, shard), tf.tensor1d([7, 8]))).toEqual([7, 8, 70]);
-    expect(() => gradient((y) => run('MerakAllReduce', y, { axis: 'tp', op: 'max' }), x)).toThrow(
-      /autodiff\/no-gradient/,
-    );
+  });
+
+  it('give the gradient of a maximum to those who hold it', () => {
+    // The other rank holds [4, 2, 1].
+    const other = tf.tensor1d([4, 2, 1]);
+    const holds = (y: tf.Tensor) => tf.cast(tf.equal(y, tf.tensor1d([4, 2, 3])), 'float32');
+    setCollectives({
+      allReduce: (x, _axis, op) => (op === 'max' ? tf.maximum(x, other) : tf.add(x, holds(other))),
+      gather: (x) => [x],
+    });
+    const maximum = (y: tf.Tensor) => run('MerakAllReduce', y, { axis: 'dp', op: 'max' });
+    const found = tf.grad(maximum)(tf.tensor1d([1, 2, 3]), tf.tensor1d([5, 6, 7]));
+    expect(Array.from(found.dataSync())).toEqual([0, 3, 7]);
   });
 });

@@ -73,15 +73,15 @@ async function begin(context: StepContext, node: ProgramNode, x: tf.Tensor): Pro
     const result = await reduced;
     restoreBackend(backend);
     const whole = makeTensor(result, shape, 'float32');
-    return node.kernel.startsWith('MerakReduceScatter') ? ownShard(node, whole) : whole;
+    return node.kernel.startsWith('MerakReduceScatter') ? ownShard(context, node, whole) : whole;
   };
 }
 
-function ownShard(node: ProgramNode, whole: tf.Tensor): tf.Tensor {
+/** As in the native engine the rank's own place counts: replicas share one program, and so its attributes. */
+function ownShard({ plan }: StepContext, node: ProgramNode, whole: tf.Tensor): tf.Tensor {
   const [dim, parts, paddedSize] = [numberOf(node, 'dim'), numberOf(node, 'parts'), numberOf(node, 'paddedSize')];
-  const shard = tf.tidy(() =>
-    takeShard(whole, dim, parts, paddedSize, numberOf(node, 'degree'), numberOf(node, 'index')),
-  );
+  const index = plan.coordinates[axisOf(node)];
+  const shard = tf.tidy(() => takeShard(whole, dim, parts, paddedSize, numberOf(node, 'degree'), index));
   whole.dispose();
   return shard;
 }
