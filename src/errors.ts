@@ -36,7 +36,10 @@ export type ErrorCode =
   | 'checkpoint/mismatch'
   | 'checkpoint/write'
   | 'verify/mismatch'
-  | 'trainer/unknown';
+  | 'trainer/unknown'
+  | 'trainer/plugin'
+  | 'trainer/data'
+  | 'trainer/resume';
 
 export interface ErrorDetails {
   /** Where: a config key, a layer name, `file:line:column`, a rank, ... */

@@ -3,6 +3,7 @@ import './api/hush.js';
 
 export type { Callbacks, History, Logs } from './api/callbacks.js';
 export type { DatasetInput } from './api/dataset.js';
+export type { StepHook } from './api/fit.js';
 export type { TensorInput } from './api/inputs.js';
 export { type JitFunction, type JitOptions, jit } from './api/jit.js';
 export type { FitDatasetOptions, FitOptions, ParallelModel } from './api/parallelModel.js';
@@ -11,6 +12,7 @@ export { type Placement, type PlacementTree, replicate, shard } from './api/spmd
 export type { SpmdState, StateOptions } from './api/spmd/state.js';
 export { type SpmdGroup, type SpmdOptions, spmd } from './api/spmd.js';
 export { type LoadedState, loadState, saveState } from './api/stateFiles.js';
+export { loadVariables, type NamedVariables, saveVariables } from './api/variables.js';
 export { type WrapOptions, wrap } from './api/wrap.js';
 export type { Json, JsonRecord } from './checkpoint/format.js';
 export type { Options, OptionsInput } from './config/schema.js';
@@ -21,4 +23,17 @@ export * as models from './models/index.js';
 export * as nn from './nn/index.js';
 export { lazy } from './trace/lazy.js';
 export type { Batch, CallOptions, FunctionalModel, LossFunction, LossResult, UserModel } from './trace/model.js';
-export { defineTrainer, type Trainer, type TrainerResult } from './trainers/trainer.js';
+export type {
+  DataFolder,
+  FitResult,
+  IterateOptions,
+  Keep,
+  Keeper,
+  OutputFolder,
+  StepFigures,
+  Table,
+  TrainerContext,
+  TrainerFitOptions,
+} from './trainers/context.js';
+export * as charts from './trainers/output/charts.js';
+export { type DataNeeds, defineTrainer, type Figures, type Paper, type Trainer } from './trainers/trainer.js';

@@ -4,6 +4,13 @@ import { type Callbacks, callbackList, type History, LogMean, type Logs, recordE
 import { watchTraining } from './progress.js';
 import type { Session } from './session.js';
 
+/** Runs after every `every` steps, while no step is in flight, so that it may checkpoint, evaluate or predict. */
+export interface StepHook {
+  readonly every: number;
+  /** `step`: how many steps the run has made. */
+  run(step: number): Promise<void>;
+}
+
 /** What `fit` and `fitDataset` share. */
 export interface LoopOptions {
   readonly epochs: number;
@@ -16,6 +23,8 @@ export interface LoopOptions {
   /** Asked before each step; true ends training there. */
   readonly stopWhen: ((step: number) => boolean) | undefined;
   readonly validate: (() => Promise<Logs>) | undefined;
+  readonly onStep: ((step: number, logs: Logs) => void) | undefined;
+  readonly stepHooks: readonly StepHook[];
 }
 
 const BATCH_HOOKS = ['onBatchBegin', 'onBatchEnd', 'onYield'] as const;
@@ -75,16 +84,20 @@ async function trainEpoch(
     if (batch === null) break;
     await list.emit('onBatchBegin', index, { batch: index, size: batch.size });
     const began = performance.now();
+    const { step } = session.progress;
     const result = session.train(batch, { epoch, batch: index, learningRate: options.learningRate });
     const finished = result.then(async (logs) => {
       mean.add(logs, batch.size);
       onStep(logs, batch.size, (performance.now() - began) / 1000);
+      options.onStep?.(step, logs);
       await list.emit('onBatchEnd', index, { batch: index, size: batch.size, ...logs });
     });
     // The first failure is the one awaited below; the step sent ahead fails of the same cause.
     finished.catch(() => {});
     inFlight.push(finished);
-    if (inFlight.length >= depth) await inFlight.shift();
+    const due = options.stepHooks.filter(({ every }) => (step + 1) % every === 0);
+    while (inFlight.length >= (due.length > 0 ? 1 : depth)) await inFlight.shift();
+    for (const hook of due) await hook.run(step + 1);
     if (list.stopRequested()) break;
   }
   await Promise.all(inFlight);

@@ -7,7 +7,7 @@ import { MerakError } from '../errors.js';
 import type { Callbacks, History, Logs } from './callbacks.js';
 import { type DatasetInput, datasetSource } from './dataset.js';
 import { evaluateSource } from './evaluate.js';
-import { type LoopOptions, trainingLoop } from './fit.js';
+import { type LoopOptions, type StepHook, trainingLoop } from './fit.js';
 import { hostFields, namedTensors, type TensorInput } from './inputs.js';
 import { predictBatches } from './predict.js';
 import { saveModel } from './save.js';
@@ -25,6 +25,10 @@ interface TrainOptions {
   readonly learningRate?: (step: number) => number;
   /** Asked before each step; true ends training there. */
   readonly stopWhen?: (step: number) => boolean;
+  /** Sees the logs of each step as it finishes; steps count from 0 over the whole run. Unlike a callback it holds nothing up. */
+  readonly onStep?: (step: number, logs: Readonly<Record<string, number>>) => void;
+  /** Run between steps: to save a checkpoint, say, or to evaluate. */
+  readonly stepHooks?: readonly StepHook[];
 }
 
 /** As tfjs's ModelFitArgs. */
@@ -179,12 +183,22 @@ export class ParallelModel {
     options: TrainOptions,
     validation: BatchSource | undefined,
   ): Promise<History> {
-    const { epochs = 1, initialEpoch = 0, callbacks, verbose = 1, learningRate, stopWhen } = options;
+    const { epochs = 1, initialEpoch = 0, callbacks, verbose = 1, learningRate, stopWhen, onStep, stepHooks } = options;
     await this.serveCommand(source);
     await this.session.start(source);
     const validate =
       validation === undefined ? undefined : (): Promise<Logs> => evaluateSource(this.session, validation);
-    const loop: LoopOptions = { epochs, initialEpoch, callbacks, verbose, learningRate, stopWhen, validate };
+    const loop: LoopOptions = {
+      epochs,
+      initialEpoch,
+      callbacks,
+      verbose,
+      learningRate,
+      stopWhen,
+      validate,
+      onStep,
+      stepHooks: stepHooks ?? [],
+    };
     const history = await trainingLoop(this.session, source, loop);
     await this.session.finishTraining();
     return history;

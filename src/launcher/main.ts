@@ -7,6 +7,7 @@ import { complain } from './complain.js';
 import { addFlags, givenFlags, refuseMisspelt, unknownFlag } from './flags.js';
 import { runScript } from './runScript.js';
 import { simulateCommand, simulateSchema } from './simulate.js';
+import type { TrainSettings } from './train.js';
 
 const DEFAULT_VERIFY_STEPS = 20;
 
@@ -40,16 +41,26 @@ export function merakCommand(): Command {
     .command('trainers')
     .description('list the training recipes, or the configuration of one')
     .argument('[name]', 'recipe')
-    .action(async (name: string | undefined) => (await import('./train.js')).listTrainers(name));
+    .option('--plugin <file>', 'a recipe of your own')
+    .action(async (name: string | undefined, { plugin }: { plugin?: string }) =>
+      (await import('./train.js')).listTrainers(name, plugin),
+    );
   program.addCommand(
     addFlags(
       new Command('train')
         .description('run a training recipe')
         .argument('<name>', 'recipe')
-        .option('--set <key=value...>', 'configuration of the recipe'),
+        .option('--config <file>', 'configuration of the recipe (YAML); `merak trainers <name>` lists its keys')
+        .option('--set <key=value...>', 'keys of the configuration, over those of the file')
+        .option('--data <folder>', 'folder with the data (default: the working directory)')
+        .option('--out <folder>', 'folder for everything written (default: runs/<name>)')
+        .option('--resume', 'go on with the run the output folder holds')
+        .option('--sample', 'train on a small generated data set')
+        .option('--plugin <file>', 'a recipe of your own: the default export of a module'),
     ).action(async (name: string, values: Record<string, unknown>) => {
-      const { train } = await import('./train.js');
-      await train(name, (values.set as string[] | undefined) ?? [], givenFlags(values));
+      const [{ train }, { guardProcess }] = await Promise.all([import('./train.js'), import('./guard.js')]);
+      guardProcess();
+      await train(name, values as TrainSettings, givenFlags(values));
     }),
   );
   program

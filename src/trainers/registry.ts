@@ -1,16 +1,19 @@
 /** The recipes that ship with Merak, by name. */
+import { closest } from 'fastest-levenshtein';
 import { MerakError } from '../errors.js';
-import { languageModel } from './languageModel.js';
+import { languageModel } from './languageModel/index.js';
 import type { Trainer } from './trainer.js';
 
 export const TRAINERS: readonly Trainer[] = [languageModel];
 
 /** @throws MerakError trainer/unknown */
-export function trainerByName(name: string): Trainer {
-  const trainer = TRAINERS.find((one) => one.name === name);
+export function trainerByName(name: string, among: readonly Trainer[] = TRAINERS): Trainer {
+  const trainer = among.find((one) => one.name === name);
   if (trainer !== undefined) return trainer;
+  const names = among.map((one) => one.name);
   throw new MerakError('trainer/unknown', `there is no trainer '${name}'`, {
-    expected: TRAINERS.map((one) => one.name).join(', '),
+    expected: names.join(', '),
     received: name,
+    hint: `did you mean '${closest(name, names)}'? \`merak trainers\` lists them; --plugin adds one of your own`,
   });
 }

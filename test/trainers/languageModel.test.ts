@@ -1,36 +1,48 @@
-/** The recipe that ships: learns a text it is given, saves it, and refuses a configuration it does not know. */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+/** The recipe learns its sample, the same in every layout, and goes on with the same losses after it was stopped. */
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { setLaunchContext } from '../../src/config/launch.js';
-import { train } from '../../src/launcher/train.js';
-import { languageModel } from '../../src/trainers/languageModel.js';
-import { trainerByName } from '../../src/trainers/registry.js';
+import type { OptionsInput } from '../../src/config/schema.js';
+import { type TrainSettings, train } from '../../src/launcher/train.js';
 
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'merak-trainer-'));
 });
+afterEach(() => setLaunchContext(undefined));
 afterAll(async () => {
-  setLaunchContext(undefined);
   await rm(folder, { recursive: true });
 });
 
-it('learns a text', async () => {
-  const text = join(folder, 'text');
-  await writeFile(text, 'the whale swims and the ship sails. '.repeat(200));
-  const small = { numLayers: 2, numHeads: 2, hiddenSize: 32, contextLength: 16, steps: 200, learningRate: 1e-2 };
-  const checkpoint = join(folder, 'checkpoint');
-  const result = await languageModel.run(languageModel.config.parse({ text, checkpoint, ...small }));
-  expect(result.validationLoss).toBeLessThan(1);
-  expect(JSON.parse(await readFile(join(checkpoint, 'merak.json'), 'utf8')).format).toBe('merak-checkpoint');
-});
+const SMALL = [
+  'numLayers=2',
+  'numHeads=2',
+  'hiddenSize=32',
+  'contextLength=16',
+  'learningRate=1e-2',
+  'steps=80',
+  'warmUp=2',
+];
 
-it('names what is wrong', async () => {
-  await expect(train('language-model', ['text=/x', 'stepz=3'], {})).rejects.toMatchObject({
-    code: 'config/unknown-key',
-  });
-  await expect(train('language-model', ['text=/nowhere'], {})).rejects.toMatchObject({ code: 'config/invalid' });
-  expect(() => trainerByName('nothing')).toThrow(expect.objectContaining({ code: 'trainer/unknown' }));
+function run(out: string, flags: OptionsInput, more: Partial<TrainSettings> = {}) {
+  const settings = { set: SMALL, sample: true, out: join(folder, out), quiet: true, ...more };
+  return train('language-model', settings, { logDir: join(folder, 'logs'), ...flags });
+}
+
+it('learns, writes what it says, and gives the same figures in parallel', async () => {
+  const alone = await run('alone', {});
+  expect(alone.figures.validationLoss).toBeLessThan(2.6);
+  expect(await readdir(join(folder, 'alone'))).toEqual(
+    expect.arrayContaining(['log.jsonl', 'loss.svg', 'model.safetensors', 'results.json', 'sample', 'state']),
+  );
+  const saved = JSON.parse(await readFile(join(folder, 'alone/results.json'), 'utf8'));
+  expect(saved).toMatchObject({ trainer: 'language-model', figures: alone.figures, config: { hiddenSize: 32 } });
+  expect(await readFile(join(folder, 'alone/loss.svg'), 'utf8')).toMatch(/^<svg/);
+  for (const flags of [{ dp: 2 }, { pp: 2 }] as const) {
+    const parallel = await run(JSON.stringify(flags).replace(/\W/g, ''), flags);
+    expect(parallel.figures.loss).toBeCloseTo(alone.figures.loss!, 4);
+    expect(parallel.figures.validationLoss).toBeCloseTo(alone.figures.validationLoss!, 4);
+  }
 });
