@@ -50,6 +50,7 @@ DType to_dtype(const std::string& name) {
   if (name == "int32") return DType::i32;
   if (name == "bool") return DType::b8;
   if (name == "bfloat16") return DType::bf16;
+  if (name == "int8") return DType::i8;
   throw Unsupported("dtype " + name);
 }
 
@@ -129,7 +130,7 @@ NodeSpec to_node_spec(const Napi::Object& object) {
 }
 
 Bytes to_bytes(const Napi::Value& value) {
-  if (!value.IsTypedArray()) throw std::runtime_error("data must be a Float32Array, Int32Array or Uint8Array");
+  if (!value.IsTypedArray()) throw std::runtime_error("data must be a Float32Array, Int32Array, Int8Array or Uint8Array");
   const auto array = value.As<Napi::TypedArray>();
   return {static_cast<uint8_t*>(array.ArrayBuffer().Data()) + array.ByteOffset(), array.ByteLength()};
 }
@@ -139,6 +140,7 @@ Napi::TypedArray new_array(Napi::Env env, DType dtype, size_t numel, Bytes& byte
   if (dtype == DType::f32) array = Napi::Float32Array::New(env, numel);
   else if (dtype == DType::i32) array = Napi::Int32Array::New(env, numel);
   else if (dtype == DType::bf16) array = Napi::Uint16Array::New(env, numel);
+  else if (dtype == DType::i8) array = Napi::Int8Array::New(env, numel);
   else array = Napi::Uint8Array::New(env, numel);
   bytes = to_bytes(array);
   return array;

@@ -13,6 +13,9 @@ const std::set<std::string> kViews = {"Reshape", "Identity", "ExpandDims", "Mera
 // Kernels that take `accumulate`: their output may be added to where it lies.
 const std::set<std::string> kAccumulating = {"BatchMatMul", "_FusedMatMul", "MerakEmbeddingGrad", "MerakColumnSum"};
 
+// Kernels that may keep their second input, a weight, in the layout they like.
+const std::set<std::string> kProducts = {"BatchMatMul", "_FusedMatMul", "MerakQuantisedMatMul"};
+
 bool is_view(const ProgramNode& node) { return kViews.contains(node.kernel); }
 
 class Rewriter {
@@ -124,13 +127,6 @@ GradientRange range_of(const CompiledNode& node, const Program& program) {
   return {begin, begin + static_cast<int64_t>(program.values[static_cast<size_t>(node.output_values[0])].type.bytes())};
 }
 
-bool writes_parameters(const Program& program) {
-  for (const ProgramNode& node : program.nodes)
-    for (const int output : node.outputs)
-      if (program.values[static_cast<size_t>(output)].space == Space::parameters) return true;
-  return false;
-}
-
 Place place_of(const ProgramValue& value) { return {value.space, value.offset}; }
 
 void check_bounds(const ProgramValue& value, const Spaces& spaces, const ProgramNode& node) {
@@ -141,6 +137,13 @@ void check_bounds(const ProgramValue& value, const Spaces& spaces, const Program
 }
 
 }  // namespace
+
+bool writes_parameters(const Program& program) {
+  for (const ProgramNode& node : program.nodes)
+    for (const int output : node.outputs)
+      if (program.values[static_cast<size_t>(output)].space == Space::parameters) return true;
+  return false;
+}
 
 CompiledProgram compile_program(const Program& program, const Spaces& spaces, bool repeats) {
   Rewriter rewriter(program);
@@ -167,7 +170,7 @@ CompiledProgram compile_program(const Program& program, const Spaces& spaces, bo
       result.outputs.push_back(place_of(program.values[id]));
     }
     // A product's right operand that is a parameter which the program itself leaves alone.
-    if (repeats && node.inputs.size() >= 2 && (node.kernel == "BatchMatMul" || node.kernel == "_FusedMatMul")) {
+    if (repeats && node.inputs.size() >= 2 && kProducts.contains(node.kernel)) {
       const ProgramValue& weight = program.values[static_cast<size_t>(node.inputs[1])];
       spec.attrs.values["weightStays"] = weight.space == Space::parameters && !writes_parameters(program);
     }

@@ -30,6 +30,9 @@ struct CompiledProgram {
   bool starts = false;       // the next run is its first of the step
 };
 
+// Whether a node of the program writes to a parameter.
+bool writes_parameters(const Program& program);
+
 // `repeats`: the program runs several times before parameters change, so that products may keep a weight in the layout they like.
 // `program` must outlive the result. Throws Unsupported or std::runtime_error naming the node.
 CompiledProgram compile_program(const Program& program, const Spaces& spaces, bool repeats);

@@ -93,6 +93,10 @@ ArenaHandle Engine::load(Executable executable) {
           loaded.sent_floats.emplace_back(value.offset, value.type.numel());
   for (const Instruction& instruction : plan.schedule)
     loaded.trains = loaded.trains || instruction.op == Op::backward || instruction.op == Op::update;
+  loaded.changes_parameters = loaded.trains;
+  for (const Instruction& instruction : plan.schedule)
+    loaded.changes_parameters = loaded.changes_parameters || instruction.op == Op::reduce_state;
+  for (const Program& program : plan.programs) loaded.changes_parameters = loaded.changes_parameters || writes_parameters(program);
 
   const std::string name = plan.name;
   executables_.erase(name);
@@ -100,7 +104,7 @@ ArenaHandle Engine::load(Executable executable) {
   placed.programs.resize(kNumProgramKinds);
   try {
     for (const Program& program : placed.plan.programs) {
-      CompiledProgram compiled = compile_program(program, placed.plan.spaces, placed.plan.num_micro_batches > 1);
+      CompiledProgram compiled = compile_program(program, placed.plan.spaces, placed.plan.num_micro_batches > 1 || !placed.changes_parameters);
       placed.scratch_bytes = std::max(placed.scratch_bytes, compiled.scratch_bytes);
       placed.max_pointers = std::max(placed.max_pointers, compiled.max_pointers);
       placed.programs[static_cast<int>(program.kind)] = std::move(compiled);
@@ -156,6 +160,7 @@ std::pair<std::byte*, size_t> Engine::parameter(size_t index, int moment) {
   const Space space = moment < 0 ? Space::parameters : Space::optimizer;
   const int64_t offset = moment < 0 ? parameter.offset : parameter.moment_offsets[static_cast<size_t>(moment)];
   if (offset < 0) throw EngineError("plan/invalid", "parameter " + parameter.name + " has no such value on this rank");
+  if (moment < 0) parameters_state_++;
   const size_t bytes =
       moment < 0 ? parameter.type.bytes() : static_cast<size_t>(parameter.owned_end - parameter.owned_begin) * sizeof(float);
   return {persistent_->data() + plan_.spaces[static_cast<int>(space)].base + offset, bytes};

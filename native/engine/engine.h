@@ -21,6 +21,7 @@ struct LoadedExecutable {
   std::shared_ptr<Arena> arena;
   std::vector<CompiledProgram> programs;  // by ProgramKind; empty where the executable has none
   bool trains = false;
+  bool changes_parameters = false;  // a run may leave other parameters than it found
   // Gradients to zero before a step; the rest are written before they are added to.
   std::vector<GradientRange> zeroed;
   OverlapPlan overlap;
@@ -97,7 +98,7 @@ class Engine {
   std::vector<const void*> input_pointers_;
   std::vector<void*> output_pointers_;
   int64_t updates_ = 0;
-  uint64_t num_runs_ = 0;
+  uint64_t parameters_state_ = 1;  // counts what may have changed parameters
   std::atomic<bool> aborted_{false};
   std::mutex abort_mutex_;
   std::string abort_reason_;

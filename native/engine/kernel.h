@@ -12,9 +12,9 @@
 
 namespace merak {
 
-enum class DType : uint8_t { f32, i32, b8, bf16 };
+enum class DType : uint8_t { f32, i32, b8, bf16, i8 };
 
-inline size_t size_of(DType dtype) { return dtype == DType::b8 ? 1 : dtype == DType::bf16 ? 2 : 4; }
+inline size_t size_of(DType dtype) { return dtype == DType::b8 || dtype == DType::i8 ? 1 : dtype == DType::bf16 ? 2 : 4; }
 
 using Shape = std::vector<int64_t>;
 
@@ -70,7 +70,7 @@ struct RunContext {
   int dp_group = -1;
   int tp_size = 1;                // ranks on each axis
   int dp_size = 1;
-  uint64_t run = 0;               // number of the step's run: parameters do not change while programs of one run
+  uint64_t run = 0;               // counts states of the parameters: they are the same in runs of the same number
   void* scratch = nullptr;        // at least Kernel::scratch_bytes(), 64-byte aligned
 };
 

@@ -20,7 +20,8 @@ void fill_once() {
 }
 
 std::string describe(const TensorType& type) {
-  std::string text = type.dtype == DType::f32 ? "float32[" : type.dtype == DType::i32 ? "int32[" : "bool[";
+  static constexpr const char* kNames[] = {"float32[", "int32[", "bool[", "bfloat16[", "int8["};
+  std::string text = kNames[static_cast<size_t>(type.dtype)];
   for (size_t i = 0; i < type.shape.size(); i++) text += (i ? "," : "") + std::to_string(type.shape[i]);
   return text + "]";
 }

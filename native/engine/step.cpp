@@ -15,7 +15,7 @@ Step::Step(Engine& engine, LoadedExecutable& loaded, const StepInput& input)
     : engine_(engine), loaded_(loaded), plan_(loaded.plan), input_(input) {
   context_.seed = input.seed;
   context_.step = input.step;
-  context_.run = ++engine.num_runs_;
+  context_.run = loaded.changes_parameters ? ++engine.parameters_state_ : engine.parameters_state_;
   context_.num_micro_batches = plan_.num_micro_batches;
   context_.dp_index = engine.plan_.dp_index;
   context_.comm = engine.async_.get();

@@ -4,6 +4,7 @@
 namespace merak {
 
 void register_matmul_kernels();
+void register_quantised_kernels();
 void register_accumulate_kernels();
 void register_column_sum_kernels();
 void register_collective_kernels();
@@ -37,6 +38,7 @@ void register_matrix_kernels();
 
 void register_cpu_kernels() {
   register_matmul_kernels();
+  register_quantised_kernels();
   register_accumulate_kernels();
   register_column_sum_kernels();
   register_collective_kernels();
