@@ -1,6 +1,8 @@
 // The JavaScript class Engine: arguments in, jobs to the step thread, results out.
 #include "addon/engine_object.h"
 
+#include <algorithm>  // copy
+
 #include "addon/convert.h"  // JavaScript values
 #include "addon/plan.h"     // to_rank_plan
 #include "engine/error.h"   // EngineError
@@ -14,6 +16,20 @@ struct ResultNames {
   std::vector<OutputPlan> outputs;
 };
 
+// One row of kSpanFields numbers per span; src/runtime/spans.ts reads them.
+Napi::Value to_rows(Napi::Env env, const std::vector<Span>& spans) {
+  constexpr size_t kSpanFields = 9;
+  auto rows = Napi::Float64Array::New(env, spans.size() * kSpanFields);
+  double* row = rows.Data();
+  for (const Span& span : spans) {
+    const double fields[kSpanFields] = {static_cast<double>(span.kind), static_cast<double>(span.index), static_cast<double>(span.detail),
+                                        span.begin, span.end, span.wait, span.bytes, static_cast<double>(span.buffer),
+                                        span.helper ? 1.0 : 0.0};
+    row = std::copy(std::begin(fields), std::end(fields), row);
+  }
+  return rows;
+}
+
 Napi::Value to_result(Napi::Env env, const StepResult& result, const ResultNames& plan) {
   Napi::Object object = Napi::Object::New(env);
   Napi::Object metrics = Napi::Object::New(env);
@@ -26,6 +42,7 @@ Napi::Value to_result(Napi::Env env, const StepResult& result, const ResultNames
   object.Set("gradientNorm", result.gradient_norm);
   object.Set("seconds", result.seconds);
   object.Set("waitSeconds", result.wait_seconds);
+  if (!result.spans.empty()) object.Set("spans", to_rows(env, result.spans));
   return object;
 }
 
@@ -35,6 +52,7 @@ StepInput to_step_input(const Napi::Object& object) {
   input.seed = static_cast<uint64_t>(number_field(object, "seed"));
   input.learning_rate = number_field(object, "learningRate");
   input.timeout_seconds = number_field(object, "timeoutSeconds");
+  input.record = object.Get("record").IsBoolean() && object.Get("record").As<Napi::Boolean>().Value();
   const Napi::Object fields = object_field(object, "inputs");
   const Napi::Array names = fields.GetPropertyNames();
   for (uint32_t i = 0; i < names.Length(); i++) {

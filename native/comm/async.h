@@ -30,6 +30,8 @@ class AsyncCommunicator : public Communicator {
   void cancel();
   // The calls queued and finished since the last look, at most the latest few thousand.
   std::vector<Event> take_trace();
+  // What events count from, in seconds on the steady clock.
+  double origin_seconds() const { return std::chrono::duration<double>(origin_.time_since_epoch()).count(); }
 
   int rank() const override { return inner_.rank(); }
   void all_reduce(int group, float* data, size_t count, ReduceOp op, float scale) override {

@@ -15,6 +15,9 @@ enum class ReduceOp { sum, max };
 // How often a wait of this thread looks before it sleeps, at most.
 inline thread_local int spin_limit = 1 << 30;
 
+// Seconds this thread has waited for peers, ever.
+inline thread_local double thread_wait_seconds = 0;
+
 struct GroupSpec {
   int id = 0;
   std::string axis;         // 'tp', 'dp', 'world', 'tie'

@@ -178,10 +178,15 @@ void ShmCommunicator::wait(std::atomic<uint32_t>& word, std::atomic<uint32_t>& w
   if (reached(word.load(std::memory_order_acquire), target)) return;
   auto begin = Clock::now();
   auto elapsed = [&] { return std::chrono::duration<double>(Clock::now() - begin).count(); };
+  auto count = [&] {
+    const double seconds = elapsed();
+    wait_seconds_.fetch_add(seconds);
+    thread_wait_seconds += seconds;
+  };
   for (int i = 0, spins = std::min(spin_, spin_limit); i < spins; ++i) {
     relax();
     if (reached(word.load(std::memory_order_acquire), target)) {
-      wait_seconds_.fetch_add(elapsed());
+      count();
       return;
     }
   }
@@ -208,7 +213,7 @@ void ShmCommunicator::wait(std::atomic<uint32_t>& word, std::atomic<uint32_t>& w
     // A signal to the sleeper is not needed for aborts: it looks up at least every tenth of a second.
     futex_sleep(word, seen, std::min(0.1, left));
   }
-  wait_seconds_.fetch_add(elapsed());
+  count();
 }
 
 std::string ShmCommunicator::waiting_for(const Purpose& purpose, uint32_t target, int peer) const {

@@ -58,7 +58,8 @@ Engine::Engine(RankPlan plan) : plan_(std::move(plan)) {
   if (plan_.world_size() > 1) {
     comm_ = std::make_unique<ShmCommunicator>(plan_.rank, plan_.world_size(), plan_.groups);
     comm_->add_arena("persistent", persistent_);
-    async_ = std::make_unique<AsyncCommunicator>(*comm_);
+    recording_ = std::make_unique<RecordingCommunicator>(*comm_, recorder_);
+    async_ = std::make_unique<AsyncCommunicator>(*recording_);
   }
 }
 

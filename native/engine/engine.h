@@ -12,6 +12,7 @@
 #include "engine/compile.h"   // CompiledProgram
 #include "engine/overlap.h"   // OverlapPlan
 #include "engine/program.h"   // RankPlan, Executable
+#include "engine/recorder.h"  // Recorder
 
 namespace merak {
 
@@ -41,6 +42,7 @@ struct StepInput {
   uint64_t seed = 0;
   double learning_rate = 0;
   double timeout_seconds = 100;
+  bool record = false;  // give back what happened when
   std::unordered_map<std::string, std::pair<const uint8_t*, size_t>> inputs;  // by field name; all micro-batches
 };
 
@@ -50,6 +52,7 @@ struct StepResult {
   std::vector<std::vector<uint8_t>> outputs;  // in step with Executable::outputs; all micro-batches
   double seconds = 0;
   double wait_seconds = 0;
+  std::vector<Span> spans;  // of a recorded step, in the order of their ends
 };
 
 struct ArenaHandle {
@@ -91,7 +94,9 @@ class Engine {
   RankPlan plan_;
   std::shared_ptr<Arena> persistent_;
   std::unique_ptr<ShmCommunicator> comm_;  // null when alone
-  std::unique_ptr<AsyncCommunicator> async_;  // what steps call: over comm_
+  Recorder recorder_;
+  std::unique_ptr<RecordingCommunicator> recording_;  // over comm_
+  std::unique_ptr<AsyncCommunicator> async_;  // what steps call: over recording_
   std::unordered_map<std::string, LoadedExecutable> executables_;
   AlignedBytes scratch_;
   size_t scratch_bytes_ = 0;

@@ -52,9 +52,19 @@ StepResult Step::run() {
       if (comm) comm->cancel();
     }
   } settle{engine_.async_.get()};
+  // A step that fails leaves nothing to take.
+  struct Stop {
+    Recorder& recorder;
+    ~Stop() { recorder.take(); }
+  } stop{engine_.recorder_};
+  const double begin = steady_seconds();
+  if (input_.record) {
+    if (engine_.async_) engine_.async_->take_trace();
+    engine_.recorder_.start();
+  }
   for (const Instruction& instruction : plan_.schedule) {
     check_abort();
-    execute(instruction);
+    execute_noted(instruction);
   }
   if (!plan_.metrics.empty()) {
     // A forward-only schedule without `reduce` leaves this rank's sums.
@@ -63,7 +73,31 @@ StepResult Step::run() {
   }
   result_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (context_.comm) result_.wait_seconds = context_.comm->take_wait_seconds();
+  if (input_.record) {
+    engine_.recorder_.add({.kind = Span::Kind::step, .index = static_cast<int64_t>(input_.step), .begin = begin, .end = steady_seconds()});
+    result_.spans = take_spans();
+  }
   return std::move(result_);
+}
+
+std::vector<Span> Step::take_spans() {
+  if (engine_.async_) {
+    const double origin = engine_.async_->origin_seconds();
+    for (const AsyncCommunicator::Event& event : engine_.async_->take_trace())
+      engine_.recorder_.add({.kind = Span::Kind::awaited,
+                             .begin = origin + event.awaited,
+                             .end = origin + event.released,
+                             .buffer = reinterpret_cast<uint64_t>(event.key)});
+  }
+  return engine_.recorder_.take();
+}
+
+void Step::execute_noted(const Instruction& instruction) {
+  if (!engine_.recorder_.on()) return execute(instruction);
+  const double begin = steady_seconds();
+  execute(instruction);
+  const auto index = static_cast<int64_t>(&instruction - plan_.schedule.data());
+  engine_.recorder_.add({.kind = Span::Kind::instruction, .index = index, .begin = begin, .end = steady_seconds()});
 }
 
 void Step::execute(const Instruction& instruction) {
@@ -108,20 +142,24 @@ void Step::load(const Instruction& instruction) {
   }
 }
 
-void Step::run_node(CompiledNode& node, const Bases& bases, bool starts) {
+void Step::run_node(CompiledNode& node, const Bases& bases, bool starts, int kind) {
   const void** inputs = engine_.input_pointers_.data();
   void** outputs = engine_.output_pointers_.data();
   for (size_t i = 0; i < node.inputs.size(); i++) inputs[i] = bases[static_cast<int>(node.inputs[i].space)] + node.inputs[i].offset;
   for (size_t i = 0; i < node.outputs.size(); i++)
     outputs[i] = bases[static_cast<int>(node.outputs[i].space)] + node.outputs[i].offset;
-  const auto start = std::chrono::steady_clock::now();
+  const double begin = steady_seconds();
   (starts && node.first ? node.first : node.kernel)->run(inputs, outputs, context_);
-  node.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double end = steady_seconds();
+  node.seconds += end - begin;
   node.num_runs++;
+  if (engine_.recorder_.on() && kind >= 0)
+    engine_.recorder_.add({.kind = Span::Kind::node, .index = node.node, .detail = kind, .begin = begin, .end = end});
 }
 
 void Step::run_program(const Instruction& instruction) {
-  CompiledProgram& program = loaded_.programs[static_cast<size_t>(instruction.op) - static_cast<size_t>(Op::forward)];
+  const int kind = static_cast<int>(instruction.op) - static_cast<int>(Op::forward);
+  CompiledProgram& program = loaded_.programs[static_cast<size_t>(kind)];
   const Bases bases = bases_of(instruction);
   context_.micro = instruction.micro;
   const OverlapPlan& overlap = loaded_.overlap;
@@ -130,7 +168,7 @@ void Step::run_program(const Instruction& instruction) {
     CompiledNode& node = program.nodes[i];
     check_abort();
     try {
-      run_node(node, bases, program.starts);
+      run_node(node, bases, program.starts, kind);
       if (overlaps_) start_chunks(i);
     } catch (const CommError&) {
       throw;

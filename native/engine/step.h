@@ -13,9 +13,13 @@ class Step {
 
  private:
   void execute(const Instruction& instruction);
+  // execute, noted where the step is recorded.
+  void execute_noted(const Instruction& instruction);
   void load(const Instruction& instruction);
   void run_program(const Instruction& instruction);
-  void run_node(CompiledNode& node, const Bases& bases, bool starts = false);
+  void run_node(CompiledNode& node, const Bases& bases, bool starts = false, int kind = -1);
+  // What was recorded, with the waits for exchanges beside computation.
+  std::vector<Span> take_spans();
   void send(const Instruction& instruction);
   void receive(const Instruction& instruction);
   void zero();

@@ -3,6 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Plan } from '../plan/plan.js';
 import type { Logs } from './callbacks.js';
+import type { ProfileData } from './profile/profiler.js';
 
 export interface PeakBytes {
   readonly rank: number;
@@ -25,6 +26,7 @@ export interface ReportData {
   samplesPerSecond?: number;
   tokensPerSecond?: number;
   peakBytes?: PeakBytes[];
+  profile?: ProfileData;
   evaluation?: Logs;
   maxRelativeLossDifference?: number;
   maxParameterDifference?: number;

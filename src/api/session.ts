@@ -6,6 +6,7 @@ import { type LaunchContext, launchContext } from '../config/launch.js';
 import type { Options } from '../config/schema.js';
 import type { Cluster } from '../coordinator/cluster.js';
 import type { HostBatch } from '../data/source.js';
+import { MerakError } from '../errors.js';
 import type { DType } from '../graph/graph.js';
 import type { ParameterPlan, Plan } from '../plan/plan.js';
 import type { HostArray, StepResult } from '../runtime/device.js';
@@ -16,6 +17,7 @@ import { openCluster, pickDevice } from './device.js';
 import { feedOf, type Loaded, reportingRank, splitBatch } from './feed.js';
 import { learningRateOf, optimizerPlan } from './optimizer.js';
 import { type Planned, planModel, planVariant } from './planning.js';
+import { Profiler } from './profile/profiler.js';
 import { Report } from './report.js';
 import { pullWeights, pushWeights, readLogical } from './weights.js';
 
@@ -48,6 +50,7 @@ export class Session {
   private running: Promise<Running> | undefined;
   private restoreFrom: string | undefined;
   /** Where the next fit begins after a restore; any other fit begins at its own start. */
+  private profiler: Profiler | undefined;
   private resumeAt: { readonly epoch: number; readonly batch: number } | undefined;
 
   constructor(
@@ -81,9 +84,12 @@ export class Session {
   }
 
   private async open(shape: DataShape): Promise<Running> {
+    const { profile } = this.options;
+    if (profile !== undefined) this.profiler = new Profiler(profile);
     const planned = await this.plan(shape);
     const { plan } = planned;
     const device = await pickDevice(plan, this.options);
+    if (profile !== undefined && device !== 'native') throw cannotRecord(profile);
     this.report.describePlan(plan, device);
     if (this.options.explain) process.stderr.write(`${planned.explain()}\n`);
     const cluster = await openCluster(plan, device, this.options, threadsPerWorker(plan, this.options));
@@ -159,13 +165,16 @@ export class Session {
     const loaded = await this.executable(running, mode, batch);
     const { ranks } = running.planned.plan;
     const { seed, stepTimeout: timeoutSeconds } = this.options;
+    const profiler = mode === 'train' ? this.profiler : undefined;
     const results = await running.cluster.run(loaded.name, (rank) => ({
       step,
       seed,
       learningRate,
       inputs: feedOf(loaded, ranks[rank]!, batch),
       timeoutSeconds,
+      record: profiler !== undefined,
     }));
+    profiler?.add(loaded.ranks, results);
     return { loaded, result: results[reportingRank(ranks)]!, results };
   }
 
@@ -216,6 +225,8 @@ export class Session {
   async finishTraining(): Promise<void> {
     await this.pull();
     await this.measure();
+    const profile = this.profiler?.finish((await this.current()).planned.plan, printLine);
+    if (profile !== undefined) this.report.data.profile = profile;
     await this.report.write();
   }
 
@@ -266,6 +277,18 @@ export class Session {
     this.running = undefined;
     await this.report.write();
   }
+}
+
+function printLine(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+function cannotRecord(profile: string): MerakError {
+  return new MerakError('config/invalid', 'only the native engine records what it does', {
+    path: `--profile ${profile}`,
+    expected: '--device native',
+    received: 'the tfjs runtime',
+  });
 }
 
 function keyOf(mode: TraceMode, batchSize: number): string {

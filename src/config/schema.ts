@@ -55,6 +55,13 @@ export const optionsSchema = z.strictObject({
     .describe('port the workers dial on 127.0.0.1; 0 takes a free one'),
   logDir: z.string().default('runs').describe('folder for worker logs'),
   explain: z.boolean().default(false).describe('print the plan before training'),
+  profile: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      'record every rank’s last 10 training steps: a Perfetto trace per rank in this folder (default: runs/profile), and a table of the operations that took longest',
+    ),
   report: z.string().optional().describe('write everything printed to this JSON file'),
   startTimeout: z.number().min(1).default(300).describe('seconds the workers may take to start'),
   stepTimeout: z.number().min(1).default(100).describe('seconds a worker may wait for another inside a step'),

@@ -39,6 +39,16 @@ export function viewOf(dtype: string, bytes: Uint8Array<ArrayBuffer>): HostArray
   });
 }
 
+/** Doubles as bytes (a view) and back (a copy). */
+export function bytesOfDoubles(doubles: Float64Array): Uint8Array {
+  return new Uint8Array(doubles.buffer, doubles.byteOffset, doubles.byteLength);
+}
+
+export function doublesFromBytes(bytes: Uint8Array): Float64Array {
+  if (bytes.byteLength % 8 === 0) return new Float64Array(Uint8Array.from(bytes).buffer);
+  throw new MerakError('coordinator/protocol', `${bytes.byteLength} bytes are no whole number of doubles`);
+}
+
 export function wireTensors(arrays: ReadonlyMap<string, HostArray>): WireTensor[] {
   return [...arrays].map(([name, array]) => ({ name, dtype: wireDType(array), data: bytesOf(array) }));
 }

@@ -52,6 +52,7 @@ export interface Run {
   readonly learningRate: number;
   readonly timeoutSeconds: number;
   readonly inputs: readonly WireTensor[];
+  readonly record: boolean;
 }
 
 export interface WireResult {
@@ -60,6 +61,8 @@ export interface WireResult {
   readonly outputs: readonly WireTensor[];
   readonly seconds: number;
   readonly waitSeconds: number;
+  /** Empty when nothing was recorded. */
+  readonly spans: Uint8Array;
 }
 
 export interface WireFailure {

@@ -3,7 +3,7 @@ import { MerakError } from '../errors.js';
 import type { Plan } from '../plan/plan.js';
 import { encodeRankPlan } from '../plan/serialize.js';
 import type { ArenaHandle, StepInput, StepResult } from '../runtime/device.js';
-import { arraysFromWire, chunkAssembler, chunksOf, wireTensors } from './arrays.js';
+import { arraysFromWire, chunkAssembler, chunksOf, doublesFromBytes, wireTensors } from './arrays.js';
 import type { Cluster } from './cluster.js';
 import type { WorkerGroup } from './group.js';
 import type { Member } from './member.js';
@@ -129,12 +129,14 @@ function momentOf(kind: 'value' | number): number {
   return kind === 'value' ? -1 : kind;
 }
 
-function wireRun(executable: string, { step, seed, learningRate, timeoutSeconds, inputs }: StepInput): Run {
-  return { executable, step, seed, learningRate, timeoutSeconds, inputs: wireTensors(inputs) };
+function wireRun(executable: string, input: StepInput): Run {
+  const { step, seed, learningRate, timeoutSeconds, inputs, record = false } = input;
+  return { executable, step, seed, learningRate, timeoutSeconds, inputs: wireTensors(inputs), record };
 }
 
-function stepResult({ metrics, gradientNorm, outputs, seconds, waitSeconds }: WireResult): StepResult {
-  return { metrics, gradientNorm, outputs: arraysFromWire(outputs), seconds, waitSeconds };
+function stepResult({ metrics, gradientNorm, outputs, seconds, waitSeconds, spans }: WireResult): StepResult {
+  const result = { metrics, gradientNorm, outputs: arraysFromWire(outputs), seconds, waitSeconds };
+  return spans.byteLength === 0 ? result : { ...result, spans: doublesFromBytes(spans) };
 }
 
 function expectDone(reply: Reply): true {

@@ -22,6 +22,23 @@ export function addFlags(command: Command, schema: z.ZodObject = optionsSchema):
   return command;
 }
 
+/**
+ * `--profile` may stand without its folder. Commander would take the script for it, so the folder is filled in here, unless
+ * what follows is one: neither a flag nor a script.
+ */
+export function withProfileFolder(argv: readonly string[]): string[] {
+  const separator = argv.indexOf('--');
+  const end = separator === -1 ? argv.length : separator;
+  return argv.map((argument, index) => {
+    if (argument !== '--profile' || index >= end) return argument;
+    const next = index + 1 < end ? argv[index + 1]! : '-';
+    return next.startsWith('-') || SCRIPT.test(next) ? `--profile=${DEFAULT_PROFILE_FOLDER}` : argument;
+  });
+}
+
+const SCRIPT = /\.[cm]?[jt]sx?$/;
+const DEFAULT_PROFILE_FOLDER = 'runs/profile';
+
 /** The flags given, checked against the schema. Raises 'config/invalid'. */
 export function givenFlags(values: Readonly<Record<string, unknown>>): OptionsInput {
   const given = Object.fromEntries(

@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import type { LaunchMode } from '../config/launch.js';
 import { MerakError } from '../errors.js';
 import { complain } from './complain.js';
-import { addFlags, givenFlags, refuseMisspelt, unknownFlag } from './flags.js';
+import { addFlags, givenFlags, refuseMisspelt, unknownFlag, withProfileFolder } from './flags.js';
 import { runScript } from './runScript.js';
 import { simulateCommand, simulateSchema } from './simulate.js';
 import type { TrainSettings } from './train.js';
@@ -14,7 +14,7 @@ const DEFAULT_VERIFY_STEPS = 20;
 /** Runs the command line `argv` (as process.argv) and resolves with the exit code. */
 export async function main(argv: readonly string[]): Promise<number> {
   try {
-    await merakCommand().parseAsync(argv);
+    await merakCommand().parseAsync(withProfileFolder(argv));
     return Number(process.exitCode ?? 0);
   } catch (thrown) {
     complain(thrown);

@@ -22,6 +22,8 @@ export interface StepInput {
   readonly inputs: ReadonlyMap<string, HostArray>;
   /** Longest wait for any peer. */
   readonly timeoutSeconds: number;
+  /** Asks for `StepResult.spans`. */
+  readonly record?: boolean;
 }
 
 export interface StepResult {
@@ -34,6 +36,8 @@ export interface StepResult {
   readonly seconds: number;
   /** Seconds of `seconds` spent waiting for peers. */
   readonly waitSeconds: number;
+  /** What happened when, as `decodeSpans` reads it; absent unless asked for, and on devices that do not record. */
+  readonly spans?: Float64Array;
 }
 
 /** A rank's executor. Every method rejects with a MerakError. */

@@ -1,5 +1,5 @@
 /** What each command of the coordinator does to the device, and how it is answered. */
-import { arraysFromWire, chunkAssembler, chunksOf, wireTensors } from '../coordinator/arrays.js';
+import { arraysFromWire, bytesOfDoubles, chunkAssembler, chunksOf, wireTensors } from '../coordinator/arrays.js';
 import type { Command, ReplyBody } from '../coordinator/messages.js';
 import { MerakError } from '../errors.js';
 import type { Executable } from '../plan/plan.js';
@@ -49,10 +49,11 @@ export function commandRunner(device: Device): CommandRunner {
         device.setUpdates(command.setUpdates);
         return reply({ kind: 'done', done: {} });
       case 'run': {
-        const { executable, step, seed, learningRate, timeoutSeconds, inputs } = command.run;
-        const input = { step, seed, learningRate, timeoutSeconds, inputs: arraysFromWire(inputs) };
-        const { outputs, ...result } = await device.run(executable, input);
-        return reply({ kind: 'result', result: { ...result, outputs: wireTensors(outputs) } });
+        const { executable, step, seed, learningRate, timeoutSeconds, inputs, record } = command.run;
+        const input = { step, seed, learningRate, timeoutSeconds, inputs: arraysFromWire(inputs), record };
+        const { outputs, spans = new Float64Array(0), ...result } = await device.run(executable, input);
+        const wired = { ...result, outputs: wireTensors(outputs), spans: bytesOfDoubles(spans) };
+        return reply({ kind: 'result', result: wired });
       }
       case 'measure':
         return reply({ kind: 'measured', measured: { bytes: device.measuredBytes() } });

@@ -39,6 +39,7 @@ export interface NativeStepResult {
   readonly gradientNorm: number;
   readonly seconds: number;
   readonly waitSeconds: number;
+  readonly spans?: Float64Array;
 }
 
 export interface NativeStepInput {
@@ -47,6 +48,7 @@ export interface NativeStepInput {
   readonly learningRate: number;
   readonly timeoutSeconds: number;
   readonly inputs: Readonly<Record<string, HostArray>>;
+  readonly record: boolean;
 }
 
 /** What a kernel has taken since its executable was loaded. */

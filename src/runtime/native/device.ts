@@ -64,10 +64,10 @@ export class NativeDevice implements Device {
   }
 
   async run(executable: string, input: StepInput): Promise<StepResult> {
-    const { step, seed, learningRate, timeoutSeconds } = input;
+    const { step, seed, learningRate, timeoutSeconds, record = false } = input;
     const inputs = Object.fromEntries(input.inputs);
     const result = await translated(() =>
-      this.#open().run(executable, { step, seed, learningRate, timeoutSeconds, inputs }),
+      this.#open().run(executable, { step, seed, learningRate, timeoutSeconds, inputs, record }),
     );
     return { ...result, outputs: new Map(Object.entries(result.outputs)) };
   }

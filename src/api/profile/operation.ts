@@ -1,0 +1,58 @@
+/** A node of a recorded step as people know it: kernel, layer, shapes, work. */
+import { nodeBytes, nodeFlops } from '../../graph/cost.js';
+import type { Executable, Program, ProgramNode, ProgramValue } from '../../plan/plan.js';
+import { isProduct } from '../../planner/costs/operatorCosts.js';
+import { programGraph } from '../../planner/costs/programSeconds.js';
+import type { ProgramKind } from '../../runtime/spans.js';
+
+export interface Operation {
+  readonly kernel: string;
+  readonly program: ProgramKind;
+  /** The layer's name in the model; '' where it has none. */
+  readonly layer: string;
+  /** '[2048,384] f32, [384,1536] f32 -> [2048,1536] f32'. */
+  readonly shapes: string;
+  /** Of products, convolutions and attention; 0 where operations are not what takes the time. */
+  readonly flops: number;
+  /** Inputs and outputs, each once. */
+  readonly bytes: number;
+}
+
+/** Finds a node's description by program and place; each is made once. */
+export function operationsOf(executable: Executable): (program: ProgramKind, index: number) => Operation {
+  const byKind = new Map(
+    executable.programs.map((program) => {
+      const graph = programGraph(program);
+      const made: (Operation | undefined)[] = [];
+      const describe = (index: number): Operation => {
+        const node = program.nodes[index]!;
+        return {
+          kernel: node.kernel,
+          program: program.kind,
+          layer: node.scope,
+          shapes: shapesOf(program, node),
+          flops: isProduct(node.kernel) ? nodeFlops(graph, graph.nodes[index]!) : 0,
+          bytes: nodeBytes(graph, graph.nodes[index]!),
+        };
+      };
+      return [program.kind, (index: number) => (made[index] ??= describe(index))] as const;
+    }),
+  );
+  return (program, index) => byKind.get(program)!(index);
+}
+
+const DTYPES: Readonly<Record<ProgramValue['dtype'], string>> = {
+  float32: 'f32',
+  bfloat16: 'bf16',
+  int32: 'i32',
+  bool: 'bool',
+};
+
+function shapesOf(program: Program, node: ProgramNode): string {
+  const list = (ids: readonly number[]) =>
+    ids
+      .map((id) => program.values[id]!)
+      .map(({ shape, dtype }) => `[${shape.join()}] ${DTYPES[dtype]}`)
+      .join(', ');
+  return `${list(node.inputs)} -> ${list(node.outputs)}`;
+}
