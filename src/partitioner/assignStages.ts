@@ -2,9 +2,24 @@
 import { MerakError } from '../errors.js';
 import { partitionChain, type RunCost } from './partitionChain.js';
 
-/** @throws MerakError 'plan/too-many-stages' when there are fewer shards than stages, saying the maximum. */
-export function requireShards(numShards: number, numStages: number): void {
-  if (numStages <= numShards) return;
+/** @throws MerakError 'plan/too-many-stages' when there are fewer shards than (virtual) stages, saying the maximum. */
+export function requireShards(numShards: number, numStages: number, numChunks = 1): void {
+  if (numStages * numChunks <= numShards) return;
+  if (numChunks > 1) {
+    const most = Math.floor(numShards / numChunks);
+    throw new MerakError(
+      'plan/too-many-stages',
+      `the model cannot be cut into ${numStages} stages of ${numChunks} chunks`,
+      {
+        path: 'pp',
+        expected: `at most ${numShards} chunks over all stages`,
+        received: `${numStages} x ${numChunks} = ${numStages * numChunks}`,
+        hint:
+          `this model has ${numShards} pieces that can stand alone; use ` +
+          `${most >= 1 ? `--pp ${most} or less, ` : ''}fewer chunks, or a schedule with one chunk per stage`,
+      },
+    );
+  }
   throw new MerakError('plan/too-many-stages', `the model cannot be cut into ${numStages} pipeline stages`, {
     path: 'pp',
     expected: `at most ${numShards}`,

@@ -1,7 +1,7 @@
 /** Proves a schedule complete and free of deadlock, and bounds what it keeps in flight. */
 import { MerakError } from '../errors.js';
 import type { Schedule, Task } from './schedule.js';
-import { type Message, messagesOf, taskLabel } from './virtualStages.js';
+import { type Message, messagesOf, numVirtualStages, placeOf, taskLabel } from './virtualStages.js';
 
 export interface CheckOptions {
   /** Sends that wait for the receiver (rendezvous), as naive point-to-point code does. Default: asynchronous. */
@@ -41,6 +41,19 @@ export function checkSchedule(schedule: Schedule, options: CheckOptions = {}): I
     forward: schedule.stages.map((tasks) => peakBetween(tasks, 'F', ['B'])),
     recomputed: schedule.stages.map((tasks) => peakBetween(tasks, 'R', ['B'])),
     held: schedule.stages.map((tasks) => peakBetween(tasks, 'F', ['B', 'W'])),
+  };
+}
+
+/** As `checkSchedule` counts, but for each virtual stage by itself. The schedule must be sound. */
+export function inFlightByVirtualStage(schedule: Schedule): InFlight {
+  const lists = Array.from({ length: numVirtualStages(schedule) }, (_, virtual) => {
+    const { stage, chunk } = placeOf(schedule, virtual);
+    return (schedule.stages[stage] ?? []).filter((task) => (task.chunk ?? 0) === chunk);
+  });
+  return {
+    forward: lists.map((tasks) => peakBetween(tasks, 'F', ['B'])),
+    recomputed: lists.map((tasks) => peakBetween(tasks, 'R', ['B'])),
+    held: lists.map((tasks) => peakBetween(tasks, 'F', ['B', 'W'])),
   };
 }
 

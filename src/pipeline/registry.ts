@@ -13,8 +13,8 @@ import { zeroBubbleV } from './zeroBubbleV.js';
 export interface ScheduleOptions {
   /** Whether stages will recompute: schedules that split B from W then keep few recomputed micro-batches. Default false. */
   readonly recomputes?: boolean;
-  /** Chunks per stage, for 'interleaved'. Default 2. */
-  readonly numChunks?: number;
+  /** Chunks per stage. Default 2 where a schedule has several, else 1; only 'interleaved' has any number. */
+  readonly numChunks?: number | undefined;
 }
 
 export type ScheduleGenerator = (numStages: number, numMicroBatches: number, options: ScheduleOptions) => Schedule;
@@ -31,7 +31,39 @@ const GENERATORS: ReadonlyMap<string, ScheduleGenerator> = new Map<string, Sched
 
 export const SCHEDULE_NAMES: readonly string[] = [...GENERATORS.keys()];
 
-/** @throws MerakError 'config/invalid' for a name nobody registered, 'plan/invalid' for counts below one. */
+/** Chunks per stage of the schedules that have several when nothing else is asked for. */
+const CHUNKS: ReadonlyMap<string, { readonly default: number; readonly fixed: boolean }> = new Map([
+  ['interleaved', { default: 2, fixed: false }],
+  ['zb-v', { default: 2, fixed: true }],
+]);
+
+export function canHaveChunks(name: string, numChunks: number): boolean {
+  const { default: usual, fixed } = CHUNKS.get(name) ?? ONE_CHUNK;
+  return numChunks === usual || !fixed;
+}
+
+/**
+ * Chunks per stage of a schedule.
+ *
+ * @throws MerakError 'config/invalid' when the schedule cannot have as many as asked for.
+ */
+export function numChunksOf(name: string, asked?: number): number {
+  const { default: usual } = CHUNKS.get(name) ?? ONE_CHUNK;
+  if (asked === undefined || canHaveChunks(name, asked)) return asked ?? usual;
+  throw new MerakError('config/invalid', `schedule '${name}' puts ${usual} of the model's chunks on a stage`, {
+    path: 'chunks',
+    expected: String(usual),
+    received: String(asked),
+    hint: "leave 'chunks' out, or use schedule 'interleaved', which takes any number",
+  });
+}
+
+const ONE_CHUNK = { default: 1, fixed: true };
+
+/**
+ * @throws MerakError 'config/invalid' for a name nobody registered or chunks it cannot have, 'plan/invalid' for counts below
+ *   one.
+ */
 export function scheduleByName(
   name: string,
   numStages: number,
@@ -47,5 +79,6 @@ export function scheduleByName(
       hint: `did you mean '${closest(name, [...SCHEDULE_NAMES])}'?`,
     });
   }
-  return generate(numStages, numMicroBatches, options);
+  const numChunks = numChunksOf(name, options.numChunks);
+  return generate(numStages, numMicroBatches, { ...options, numChunks });
 }

@@ -7,6 +7,16 @@ export function numVirtualStages({ numStages, numChunks = 1 }: ChunkLayout): num
   return numStages * numChunks;
 }
 
+/** What a stage holds, chunk by chunk. */
+export function virtualStagesOn(layout: ChunkLayout, stage: number): number[] {
+  return Array.from({ length: layout.numChunks ?? 1 }, (_, chunk) => virtualStageOf(layout, stage, chunk));
+}
+
+/** The stage where the model ends. */
+export function lastStageOf(layout: ChunkLayout): number {
+  return placeOf(layout, numVirtualStages(layout) - 1).stage;
+}
+
 /** Position in the chain of a stage's chunk. */
 export function virtualStageOf(layout: ChunkLayout, stage: number, chunk = 0): number {
   const turned = layout.placement === 'vee' && chunk % 2 === 1;

@@ -1,4 +1,4 @@
-/** Which shards make up each pipeline stage: by the programs' real costs, under each rank's memory cap. */
+/** Which shards make up each virtual stage of the pipeline: by the programs' real costs, under each rank's memory cap. */
 
 import { valueBytes } from '../graph/cost.js';
 import type { Graph } from '../graph/graph.js';
@@ -7,6 +7,7 @@ import type { RunCost } from '../partitioner/partitionChain.js';
 import { tensorType } from '../partitioner/producers.js';
 import type { Shards } from '../partitioner/shardGraph.js';
 import type { Link } from '../pipeline/network.js';
+import { numVirtualStages } from '../pipeline/virtualStages.js';
 import type { ClusterCosts } from './costs/planSimulation.js';
 import type { ProgramCosts } from './costs/programSeconds.js';
 import type { Precision } from './fuse.js';
@@ -21,15 +22,14 @@ export interface Balance extends StageConditions {
 }
 
 /**
- * Per shard, its stage. The slowest stage is as fast as it can be when each stage recomputes what it must to fit (mode
+ * Per shard, its virtual stage. The slowest stage is as fast as it can be when each stage recomputes what it must to fit (mode
  * `auto`) and pays for its messages; embedding and head weigh in like everything else. When no partition fits, the fastest
  * regardless of memory: the plan's exact memory map then says what is missing.
  *
  * @throws MerakError 'plan/too-many-stages'.
  */
 export function balanceStages(local: Graph, shards: Shards, tensorRanks: number, balance: Balance): number[] {
-  const { numStages } = balance.schedule;
-  requireShards(shards.numShards, numStages);
+  requireShards(shards.numShards, balance.schedule.numStages, balance.schedule.numChunks);
   const { operators, tensorLink, pipelineLink } = balance.costs;
   const table = stageTable(
     local,
@@ -60,7 +60,7 @@ export function stageTable(
 /** Empty only when there are fewer shards than stages. */
 export function assignStagesTo(table: StageCosts, conditions: StageConditions, pipelineLink: Link): number[] {
   const { numShards } = table;
-  const { numStages } = conditions.schedule;
+  const numStages = numVirtualStages(conditions.schedule);
   const limited: RunCost = (stage, from, to) => {
     const estimate = table.estimate(stage, from, to, conditions);
     return estimate.fits ? stageSeconds(estimate, pipelineLink) : Number.POSITIVE_INFINITY;

@@ -2,12 +2,13 @@
 import { parameterBytesOf } from '../partitioner/assignStages.js';
 import type { InFlight } from '../pipeline/check.js';
 import type { Schedule } from '../pipeline/schedule.js';
+import { numVirtualStages, placeOf } from '../pipeline/virtualStages.js';
 import { align } from '../plan/memory.js';
 import type { RecomputeMode } from '../recompute/saved.js';
 import { recomputingStages } from '../recompute/saved.js';
 import type { ShardProfile } from './shardProfile.js';
 
-/** One micro-batch on one stage. */
+/** One micro-batch on one virtual stage. */
 export interface StageEstimate {
   readonly forwardSeconds: number;
   readonly recomputeSeconds: number;
@@ -15,7 +16,7 @@ export interface StageEstimate {
   readonly weightGradientSeconds: number;
   /** Of forward and gradients: meeting the other tensor ranks. */
   readonly exchangeSeconds: number;
-  /** Of the rank; Infinity in seconds and the least it could do here when it does not fit. */
+  /** Of the rank, for this virtual stage; Infinity in seconds and the least it could do here when it does not fit. */
   readonly bytes: number;
   readonly fits: boolean;
   readonly trainableBytes: number;
@@ -33,9 +34,10 @@ export interface StageCostsInput {
 
 export interface StageConditions {
   readonly schedule: Schedule;
+  /** By virtual stage. */
   readonly inFlight: InFlight;
   readonly recompute: RecomputeMode;
-  /** Per rank, for the plan's training alone. */
+  /** Per rank, for the plan's training alone; its chunks have equal parts of it. */
   readonly memoryLimitBytes: number;
   /** Replicas that split the optimizer state among them (ZeRO-1). Default 1. */
   readonly optimizerPieces?: number;
@@ -46,6 +48,7 @@ export interface StageCosts {
   /** Seconds without recomputation: never falls as a run grows. */
   baseSeconds(from: number, to: number): number;
   parameterBytes(from: number, to: number): number;
+  /** Of shards [from, to) as a virtual stage. */
   estimate(stage: number, from: number, to: number, conditions: StageConditions): StageEstimate;
 }
 
@@ -98,10 +101,11 @@ export function stageCosts(input: StageCostsInput): StageCosts {
   };
 
   const estimate = (stage: number, from: number, to: number, conditions: StageConditions): StageEstimate => {
-    const { inFlight, memoryLimitBytes, recompute } = conditions;
-    const { name, numStages, numMicroBatches } = conditions.schedule;
+    const { inFlight, recompute, schedule } = conditions;
+    const { name, numMicroBatches, numChunks = 1 } = schedule;
+    const memoryLimitBytes = conditions.memoryLimitBytes / numChunks;
     const held = Math.max(1, inFlight.held[stage] ?? 1);
-    const splitsWeights = conditions.schedule.stages[stage]?.some(({ kind }) => kind === 'W') ?? false;
+    const splitsWeights = schedule.stages[placeOf(schedule, stage).stage]?.some(({ kind }) => kind === 'W') ?? false;
     const [first, last] = [shards[from], shards[to - 1]];
     const trainableBytes = trainedParameters(from, to);
     const slots = Math.min(MESSAGE_SLOTS, numMicroBatches);
@@ -119,7 +123,7 @@ export function stageCosts(input: StageCostsInput): StageCosts {
     const atMost = memoryLimitBytes - fixed - backwardBytes;
     let kept = backwardBytes;
     let recomputeSeconds = 0;
-    if (recompute === 'full' && recomputingStages('full', name, numStages)[stage] === true) {
+    if (recompute === 'full' && recomputingStages('full', name, numVirtualStages(schedule))[stage] === true) {
       kept = 0;
       recomputeSeconds = forwardSeconds;
     } else if (recompute === 'auto' && held > 1 && (held - 1) * backwardBytes > atMost) {

@@ -15,8 +15,8 @@ export function chooseSaved(derivative: Derivative, mode: 'none' | 'full'): Set<
 }
 
 /**
- * Per stage, whether it recomputes. Under the shifted critical path, and ZB-H1 that takes its order, the last stage does
- * not: its backward follows its forward at once, so what it would drop is wanted again immediately.
+ * Per virtual stage, whether it recomputes. Under the shifted critical path, ZB-H1 that takes its order, and ZB-V the last
+ * one does not: its backward follows its forward at once, so what it would drop is wanted again immediately.
  */
 export function recomputingStages(mode: RecomputeMode, scheduleName: string, numStages: number): boolean[] {
   return Array.from(
@@ -25,4 +25,4 @@ export function recomputingStages(mode: RecomputeMode, scheduleName: string, num
   );
 }
 
-const LAST_KEEPS: ReadonlySet<string> = new Set(['scp', 'zb-h1']);
+const LAST_KEEPS: ReadonlySet<string> = new Set(['scp', 'zb-h1', 'zb-v']);

@@ -1,5 +1,6 @@
 /** Everything a search may choose from: degrees, micro-batches, schedules, recomputation. */
 import { MerakError } from '../../errors.js';
+import { canHaveChunks, numChunksOf } from '../../pipeline/registry.js';
 import type { Mesh } from '../../plan/plan.js';
 import type { RecomputeMode } from '../../recompute/saved.js';
 
@@ -10,6 +11,7 @@ export interface Pinned {
   readonly pp?: number | undefined;
   readonly numMicroBatches?: number | undefined;
   readonly schedule?: string | undefined;
+  readonly numChunks?: number | undefined;
   readonly recompute?: RecomputeMode | undefined;
   readonly shardOptimizer?: boolean | undefined;
 }
@@ -20,13 +22,15 @@ export interface LayoutChoice {
   readonly numMicroBatches: number;
   readonly microBatchSize: number;
   readonly schedule: string;
+  /** Model chunks per stage. */
+  readonly numChunks: number;
   readonly recompute: RecomputeMode;
   /** Whether replicas split the optimizer state among them (ZeRO-1). */
   readonly shardOptimizer: boolean;
 }
 
 /** Schedules that plans can run, simplest first: of equals the first wins. */
-export const SCHEDULES: readonly string[] = ['1f1b', 'scp', '1f1b-early', 'zb-h1'];
+export const SCHEDULES: readonly string[] = ['1f1b', 'scp', '1f1b-early', 'zb-h1', 'interleaved', 'zb-v'];
 /** Schedules that differ from 1F1B only in when they recompute. */
 const ONLY_FOR_RECOMPUTATION: ReadonlySet<string> = new Set(['scp', '1f1b-early']);
 /** Micro-batch sizes tried; each needs a trace of the model. */
@@ -105,18 +109,28 @@ function microBatchSizes(batchSize: number, meshes: readonly Mesh[], pinned: Pin
   return new Set(grid.map(nearest));
 }
 
-type Way = Pick<LayoutChoice, 'schedule' | 'recompute' | 'shardOptimizer'>;
+type Way = Pick<LayoutChoice, 'schedule' | 'numChunks' | 'recompute' | 'shardOptimizer'>;
 
 function waysToRun(mesh: Mesh, pinned: Pinned): Way[] {
-  const names = pinned.schedule !== undefined ? [pinned.schedule] : mesh.pp === 1 ? ['1f1b'] : SCHEDULES;
+  const names = schedulesFor(mesh, pinned);
   const modes: readonly RecomputeMode[] = pinned.recompute !== undefined ? [pinned.recompute] : ['none', 'auto'];
   const shards =
     mesh.dp === 1 ? [false] : pinned.shardOptimizer !== undefined ? [pinned.shardOptimizer] : [false, true];
   return names.flatMap((schedule) =>
     modes
       .filter((mode) => mode !== 'none' || pinned.schedule !== undefined || !ONLY_FOR_RECOMPUTATION.has(schedule))
-      .flatMap((recompute) => shards.map((shardOptimizer): Way => ({ schedule, recompute, shardOptimizer }))),
+      .flatMap((recompute) => {
+        const numChunks = numChunksOf(schedule, mesh.pp === 1 && pinned.schedule === undefined ? 1 : pinned.numChunks);
+        return shards.map((shardOptimizer): Way => ({ schedule, numChunks, recompute, shardOptimizer }));
+      }),
   );
+}
+
+/** Chunks asked for leave the schedules that can have as many. */
+function schedulesFor(mesh: Mesh, { schedule, numChunks }: Pinned): readonly string[] {
+  if (schedule !== undefined) return [schedule];
+  if (mesh.pp === 1) return ['1f1b'];
+  return numChunks === undefined ? SCHEDULES : SCHEDULES.filter((name) => canHaveChunks(name, numChunks));
 }
 
 function divisors(number: number): number[] {

@@ -1,9 +1,10 @@
 /** One choice priced without lowering it: its stages by blocks, its step by the simulator. */
-import { checkSchedule, type InFlight } from '../../pipeline/check.js';
+import { checkSchedule, type InFlight, inFlightByVirtualStage } from '../../pipeline/check.js';
 import type { Link } from '../../pipeline/network.js';
 import { scheduleByName } from '../../pipeline/registry.js';
 import type { Schedule } from '../../pipeline/schedule.js';
 import { type Collective, type Simulation, simulate } from '../../pipeline/simulate.js';
+import { type ChunkLayout, numVirtualStages, placeOf, virtualStagesOn } from '../../pipeline/virtualStages.js';
 import type { OptimizerPlan } from '../../plan/plan.js';
 import { assignStagesTo, stageStarts } from '../balance.js';
 import { ringTransfer } from '../costs/collectives.js';
@@ -26,12 +27,14 @@ export interface Timed {
   readonly bubble: number;
   readonly peakBytes: number;
   readonly stageOfShard: readonly number[];
+  /** By virtual stage. */
   readonly stages: readonly StageEstimate[];
 }
 
 /** A choice with its stages, not yet simulated. */
 export interface Staged {
   readonly choice: LayoutChoice;
+  readonly schedule: Schedule;
   readonly costs: ClusterCosts;
   readonly stageOfShard: readonly number[];
   readonly stages: readonly StageEstimate[];
@@ -55,28 +58,35 @@ export function stage(
   const optimizerPieces = choice.shardOptimizer ? mesh.dp : 1;
   const conditions = { schedule, inFlight, recompute, memoryLimitBytes, optimizerPieces };
   const stageOfShard = assignStagesTo(table, conditions, costs.pipelineLink);
-  const starts = stageStarts(stageOfShard, mesh.pp);
-  const stages = Array.from({ length: mesh.pp }, (_, index) =>
+  const numStages = numVirtualStages(schedule);
+  const starts = stageStarts(stageOfShard, numStages);
+  const stages = Array.from({ length: numStages }, (_, index) =>
     table.estimate(index, starts[index] ?? 0, starts[index + 1] ?? table.numShards, conditions),
   );
   const sharing = workersPerCore(costs, mesh);
   const work = (one: StageEstimate) =>
     one.forwardSeconds + one.recomputeSeconds + one.inputGradientSeconds + one.weightGradientSeconds;
-  // Before a stage's first task the stages before it run forward once, after its last they run backward once.
+  const perStage = (of: (one: StageEstimate) => number) => byStage(schedule, stages, of);
+  const stageWork = perStage(work);
+  // Before a stage's first task the stages before it run forward once, after its last they run backward once; with several
+  // chunks only the first chunks' stages are known to.
   let around = 0;
   let least = 0;
-  for (const one of stages) {
-    least = Math.max(least, around + numMicroBatches * work(one));
-    around += one.forwardSeconds + one.inputGradientSeconds;
-  }
+  stageWork.forEach((seconds, index) => {
+    least = Math.max(least, around + numMicroBatches * seconds);
+    const one = stages[index];
+    if (choice.numChunks === 1) around += (one?.forwardSeconds ?? 0) + (one?.inputGradientSeconds ?? 0);
+  });
+  const stageBytes = perStage(({ bytes }) => bytes);
   const shared = (numMicroBatches * stages.reduce((sum, one) => sum + work(one), 0) * sharing) / mesh.pp;
   return {
     choice,
+    schedule,
     costs,
     stageOfShard,
     stages,
-    fits: stages.every(({ fits }) => fits),
-    peakBytes: Math.max(...stages.map(({ bytes }) => bytes)),
+    fits: choice.numChunks === 1 ? stages.every(({ fits }) => fits) : Math.max(...stageBytes) <= memoryLimitBytes,
+    peakBytes: Math.max(...stageBytes),
     leastSeconds: Math.max(least, sharing > 1 ? shared : 0),
   };
 }
@@ -85,52 +95,71 @@ export function stage(
 function scheduleOf(choice: LayoutChoice, cache: ScheduleCache) {
   const { schedule: name, mesh, numMicroBatches, recompute } = choice;
   const settled = Math.min(numMicroBatches, SETTLED * mesh.pp);
-  const key = `${name} ${mesh.pp} ${settled} ${recompute === 'none'}`;
+  const key = `${name} ${mesh.pp} ${choice.numChunks} ${settled} ${recompute === 'none'}`;
   const known = cache.get(key);
   if (known !== undefined) return known;
   const schedule = scheduleFor(choice, settled);
-  const made = { schedule, inFlight: checkSchedule(schedule) };
+  checkSchedule(schedule);
+  const made = { schedule, inFlight: inFlightByVirtualStage(schedule) };
   cache.set(key, made);
   return made;
 }
 
 const SETTLED = 4;
 
-function scheduleFor({ schedule, mesh, recompute }: LayoutChoice, numMicroBatches: number): Schedule {
-  return scheduleByName(schedule, mesh.pp, numMicroBatches, { recomputes: recompute !== 'none' });
+function scheduleFor({ schedule, mesh, numChunks, recompute }: LayoutChoice, numMicroBatches: number): Schedule {
+  return scheduleByName(schedule, mesh.pp, numMicroBatches, { recomputes: recompute !== 'none', numChunks });
 }
+
+/** Sums over the chunks of each stage. */
+function byStage(
+  layout: ChunkLayout,
+  stages: readonly StageEstimate[],
+  of: (one: StageEstimate) => number,
+): number[] {
+  return Array.from({ length: layout.numStages }, (_, stage) =>
+    virtualStagesOn(layout, stage).reduce((sum, virtual) => {
+      const one = stages[virtual];
+      return sum + (one === undefined ? 0 : of(one));
+    }, 0),
+  );
+}
+
+const HANDED_OVER = { activation: { bytes: 0, route: [] }, gradient: { bytes: 0, route: [] } };
 
 /** Bytes moved per gradient byte by zeroing it and by the optimizer's reads and writes. */
 const UPDATE_TRAFFIC = { sgd: 4, momentum: 6, rmsprop: 8, adam: 8 } as const;
 
 /** Simulates a step. */
 export function time(staged: Staged, optimizer: OptimizerPlan): Timed {
-  const { choice, costs, stages } = staged;
+  const { choice, costs, schedule, stages } = staged;
   const { mesh, numMicroBatches } = choice;
   const links: Link[] = [];
   const addLink = (link: Link) => links.push(link) - 1;
+  const trainableBytes = byStage(schedule, stages, (one) => one.trainableBytes);
   const boundaries = stages.slice(0, -1).map((one, index) => {
+    if (placeOf(schedule, index).stage === placeOf(schedule, index + 1).stage) return HANDED_OVER;
     const [down, up] = [addLink(costs.pipelineLink), addLink(costs.pipelineLink)];
     return {
       activation: { bytes: one.sentBytes, route: [down] },
       gradient: { bytes: stages[index + 1]?.sentGradientBytes ?? 0, route: [up] },
     };
   });
-  const collectives = stages.flatMap(({ trainableBytes }, index): Collective[] =>
+  const collectives = trainableBytes.flatMap((bytes, index): Collective[] =>
     mesh.dp === 1
       ? []
       : [
           {
             name: `gradients ${index}`,
             stages: [index],
-            transfer: ringTransfer(trainableBytes, mesh.dp, links, [addLink(costs.dataLink)]),
+            transfer: ringTransfer(bytes, mesh.dp, links, [addLink(costs.dataLink)]),
           },
         ],
   );
-  const updateSeconds = stages.map(({ trainableBytes }) => {
+  const updateSeconds = trainableBytes.map((owned) => {
     const bytes = Math.max(
       1,
-      (trainableBytes * UPDATE_TRAFFIC[optimizer.kind]) / (choice.shardOptimizer ? mesh.dp : 1),
+      (owned * UPDATE_TRAFFIC[optimizer.kind]) / (choice.shardOptimizer ? mesh.dp : 1),
     );
     return (workersPerCore(costs, mesh) * bytes) / rateAt(costs.device.memoryBytesPerSecond, bytes);
   });

@@ -21,6 +21,7 @@ export function familyOf({ mesh }: Pick<LayoutChoice, 'mesh'>): Family {
 export function describeChoice({
   mesh,
   schedule,
+  numChunks,
   numMicroBatches,
   microBatchSize,
   recompute,
@@ -29,7 +30,7 @@ export function describeChoice({
   const degrees = (['pp', 'tp', 'dp'] as const).filter((axis) => mesh[axis] > 1).map((axis) => `${axis} ${mesh[axis]}`);
   const parts = [
     degrees.length === 0 ? 'one worker' : degrees.join(' x '),
-    ...(mesh.pp > 1 ? [schedule] : []),
+    ...(mesh.pp > 1 ? [numChunks > 2 ? `${schedule} of ${numChunks} chunks` : schedule] : []),
     `${numMicroBatches} ${numMicroBatches === 1 ? 'micro-batch' : 'micro-batches'} of ${microBatchSize}`,
     ...(recompute === 'none' ? [] : [`recompute ${recompute}`]),
     ...(shardOptimizer ? ['sharded optimizer'] : []),

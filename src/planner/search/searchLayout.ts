@@ -72,10 +72,10 @@ export function searchLayout(request: SearchRequest): SearchResult {
     candidateChoices(request.workers, request.batchSize, cluster.devicesPerHost, request.pinned ?? {}),
     graphAt,
   );
-  const cuttable = choices.filter((choice) => choice.mesh.pp <= tables(choice).numShards);
+  const cuttable = choices.filter((choice) => piecesOf(choice) <= tables(choice).numShards);
   const [first] = choices;
   if (cuttable.length === 0 && first !== undefined) {
-    requireShards(tables(first).numShards, first.mesh.pp);
+    requireShards(tables(first).numShards, first.mesh.pp, first.numChunks);
   }
 
   const simulated: Timed[] = [];
@@ -132,10 +132,18 @@ function withWholeBatches(
   return whole.length > 0 ? whole : choices;
 }
 
-/** Perfectly balanced stages that recompute nothing: the last one's work, with one pass through the others around it. */
-function idealSeconds({ mesh, numMicroBatches }: LayoutChoice, table: StageCosts): number {
+/** Chunks of the model over all stages. */
+function piecesOf({ mesh, numChunks }: LayoutChoice): number {
+  return mesh.pp * numChunks;
+}
+
+/**
+ * Perfectly balanced stages that recompute nothing: the last one's work, with one pass through the others around it. Where
+ * stages have several chunks, that pass may run beside the last one's other chunks.
+ */
+function idealSeconds({ mesh, numChunks, numMicroBatches }: LayoutChoice, table: StageCosts): number {
   const whole = table.baseSeconds(0, table.numShards);
-  const passing = whole * PASSING_SHARE * (mesh.pp - 1);
+  const passing = numChunks > 1 ? 0 : whole * PASSING_SHARE * (mesh.pp - 1);
   return (numMicroBatches * whole + passing) / mesh.pp;
 }
 
@@ -148,9 +156,9 @@ function thrift({ recompute, shardOptimizer }: LayoutChoice): number {
 }
 
 /** Choices that differ in what saves memory only; those of SCP and 1F1B differ in nothing where nothing is recomputed. */
-function runKey({ mesh, numMicroBatches, schedule }: LayoutChoice): string {
+function runKey({ mesh, numChunks, numMicroBatches, schedule }: LayoutChoice): string {
   const order = schedule === 'scp' || schedule === '1f1b-early' ? '1f1b' : schedule;
-  return `${mesh.pp} ${mesh.dp} ${mesh.tp} ${numMicroBatches} ${order}`;
+  return `${mesh.pp} ${mesh.dp} ${mesh.tp} ${numMicroBatches} ${order} ${numChunks}`;
 }
 
 /** Stage costs by tensor degree and micro-batch size, made when first asked for. */
@@ -194,7 +202,7 @@ function tablesFor({ traceAt, cluster, optimizer, precision }: SearchRequest): T
   /** More stages than clean cuts: cuts at every candidate place, as the planner then makes them. */
   const tableOf = (choice: LayoutChoice): StageCosts => {
     const clean = tableAt(choice, 1);
-    return choice.mesh.pp <= clean.numShards ? clean : tableAt(choice, choice.mesh.pp);
+    return piecesOf(choice) <= clean.numShards ? clean : tableAt(choice, piecesOf(choice));
   };
   return { graphAt, tables: tableOf };
 }
