@@ -5,6 +5,7 @@ import type { Options } from '../config/schema.js';
 import { MerakError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
 import { optimizeGraph } from '../graph/passes/optimize.js';
+import { inShards, type ShardContext } from '../kernels/shardContext.js';
 import type { Executable, OptimizerPlan, Plan } from '../plan/plan.js';
 import { buildExecutable } from '../planner/buildExecutable.js';
 import { buildPlan } from '../planner/buildPlan.js';
@@ -46,13 +47,17 @@ export interface Planned {
 export function planModel(model: UserModel, shape: DataShape, options: Options, optimizer: OptimizerPlan): Planned {
   const { workers, pp, dp, tp, microBatches, schedule, recompute, shardOptimizer } = options;
   const degrees = chooseDegrees({ workers, pp, dp, tp, batchSize: shape.batchSize });
-  const batch = chooseBatch({ batchSize: shape.batchSize, mesh: degrees.mesh, numMicroBatches: microBatches });
   const fields = model instanceof tf.LayersModel ? completeFields(model, shape.fields) : shape.fields;
   const traces = new Map<number, { readonly trace: Trace; readonly graph: Graph }>();
+  // A loss over the global batch: its trace depends on the number of replicas, which follows from the size of one's share.
+  let meetsReplicas = false;
+  const onUse = () => {
+    meetsReplicas = true;
+  };
   const traceAt = (size: number) => {
     const known = traces.get(size);
     if (known !== undefined) return known;
-    const trace = traceModel(model, 'train', fields, size);
+    const trace = inShards(replicas(shape.batchSize / size, onUse), () => traceModel(model, 'train', fields, size));
     const traced = { trace, graph: optimizeGraph(trace.graph) };
     traces.set(size, traced);
     return traced;
@@ -60,26 +65,28 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
   const numRanks = degrees.mesh.pp * degrees.mesh.dp * degrees.mesh.tp;
   const memoryLimitBytes = options.memoryLimit ?? Math.floor(freemem() / numRanks);
   const cluster = localCluster(numRanks, availableParallelism(), memoryLimitBytes, readProfile());
-  const { choice, reason } = isOpen(options, numRanks)
-    ? searched({
+  const choose = (numMicroBatches: number | undefined): Chosen => {
+    if (isOpen({ ...options, microBatches: numMicroBatches }, numRanks)) {
+      return searched({
         traceAt: (size) => traceAt(size).graph,
         workers: numRanks,
         batchSize: shape.batchSize,
         cluster,
         optimizer,
         precision: options.precision,
-        pinned: { pp, dp, tp, numMicroBatches: microBatches, schedule, recompute, shardOptimizer },
-      })
-    : {
-        choice: {
-          mesh: degrees.mesh,
-          ...batch,
-          schedule,
-          recompute: recompute ?? 'auto',
-          shardOptimizer: shardOptimizer ?? false,
-        },
-        reason: degrees.reason,
-      };
+        pinned: { pp, dp, tp, numMicroBatches, schedule, recompute, shardOptimizer },
+      });
+    }
+    const batch = chooseBatch({ batchSize: shape.batchSize, mesh: degrees.mesh, numMicroBatches });
+    const rest = { schedule, recompute: recompute ?? 'auto', shardOptimizer: shardOptimizer ?? false };
+    traceAt(batch.microBatchSize);
+    return { choice: { mesh: degrees.mesh, ...batch, ...rest }, reason: degrees.reason };
+  };
+  let { choice, reason } = choose(microBatches);
+  if (meetsReplicas) {
+    checkWholeBatch(options);
+    if (choice.numMicroBatches > 1) ({ choice, reason } = choose(1));
+  }
   const { trace, graph } = traceAt(choice.microBatchSize);
   const plan = buildPlan({
     ...choice,
@@ -108,6 +115,34 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
   };
 }
 
+interface Chosen {
+  /** Without a schedule the planner has its default. */
+  readonly choice: Omit<LayoutChoice, 'schedule'> & { readonly schedule: string | undefined };
+  readonly reason: string;
+}
+
+/** What merak.nn's collectives of a wrapped loss are told: replicas share one trace. */
+function replicas(numShards: number, onUse?: () => void): ShardContext {
+  const alone = numShards === 1 || !Number.isInteger(numShards);
+  return {
+    numShards: alone ? 1 : numShards,
+    index: alone ? 0 : undefined,
+    totals: new Set(),
+    ...(onUse === undefined ? {} : { onUse }),
+  };
+}
+
+/** Raises config/batch where a loss over the global batch would be one over a piece of it. */
+function checkWholeBatch({ microBatches = 1, subBatches = 1 }: Options): void {
+  if (microBatches === 1 && subBatches === 1) return;
+  throw new MerakError('config/batch', 'this loss exchanges with the other replicas, and its batch cannot be cut', {
+    path: microBatches > 1 ? 'microBatches' : 'subBatches',
+    expected: '1',
+    received: String(microBatches > 1 ? microBatches : subBatches),
+    hint: 'merak.nn.gatherBatch and allReduce see the whole batch only without micro-batches: leave the option out',
+  });
+}
+
 /** Whether there is anything left to choose. One worker runs everything, and `auto` recomputation sees to its memory. */
 function isOpen({ pp, dp, tp, microBatches, schedule, recompute }: Options, numRanks: number): boolean {
   const pinned = [pp, dp, tp, microBatches, schedule, recompute];
@@ -123,10 +158,12 @@ function searched(request: SearchRequest): { readonly choice: LayoutChoice; read
 export function planVariant(
   planned: Planned,
   mode: TraceMode,
-  split: Pick<Loaded, 'numMicroBatches' | 'microBatchSize'>,
+  split: Pick<Loaded, 'numMicroBatches' | 'microBatchSize' | 'everyReplicaSeesAll'>,
   name: string,
 ): Executable[] {
-  const graph = traceFor(planned, mode, split.microBatchSize);
+  // Replicas that all see the whole batch have nothing to gather.
+  const context = replicas(split.everyReplicaSeesAll ? 1 : planned.plan.mesh.dp);
+  const graph = inShards(context, () => traceFor(planned, mode, split.microBatchSize));
   const { numMicroBatches } = split;
   if (mode === 'train')
     return buildTrainingExecutable(planned.plan, graph, { name, numMicroBatches, precision: planned.precision });
