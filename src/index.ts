@@ -35,5 +35,7 @@ export type {
   TrainerContext,
   TrainerFitOptions,
 } from './trainers/context.js';
+export * as metrics from './trainers/metrics/index.js';
 export * as charts from './trainers/output/charts.js';
+export * as readers from './trainers/readers/index.js';
 export { type DataNeeds, defineTrainer, type Figures, type Paper, type Trainer } from './trainers/trainer.js';

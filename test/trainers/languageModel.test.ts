@@ -1,4 +1,4 @@
-/** The recipe learns its sample, the same in every layout, and goes on with the same losses after it was stopped. */
+/** The recipe learns its sample, the same in every layout, and refuses a text it cannot read. */
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,8 +22,8 @@ const SMALL = [
   'hiddenSize=32',
   'contextLength=16',
   'learningRate=1e-2',
-  'steps=80',
-  'warmUp=2',
+  'steps=150',
+  'batchSize=16',
 ];
 
 function run(out: string, flags: OptionsInput, more: Partial<TrainSettings> = {}) {
@@ -31,18 +31,33 @@ function run(out: string, flags: OptionsInput, more: Partial<TrainSettings> = {}
   return train('language-model', settings, { logDir: join(folder, 'logs'), ...flags });
 }
 
+/** Nats per byte of the best model that looks at nothing. */
+function unigramEntropy(text: Buffer): number {
+  const counts = new Map<number, number>();
+  for (const byte of text) counts.set(byte, (counts.get(byte) ?? 0) + 1);
+  return [...counts.values()].reduce((sum, count) => sum - (count / text.length) * Math.log(count / text.length), 0);
+}
+
 it('learns, writes what it says, and gives the same figures in parallel', async () => {
   const alone = await run('alone', {});
-  expect(alone.figures.validationLoss).toBeLessThan(2.6);
+  const text = await readFile(join(folder, 'alone/sample/text.txt'));
+  expect(alone.figures.validationLoss).toBeLessThan(unigramEntropy(text) - 0.1);
   expect(await readdir(join(folder, 'alone'))).toEqual(
     expect.arrayContaining(['log.jsonl', 'loss.svg', 'model.safetensors', 'results.json', 'sample', 'state']),
   );
   const saved = JSON.parse(await readFile(join(folder, 'alone/results.json'), 'utf8'));
   expect(saved).toMatchObject({ trainer: 'language-model', figures: alone.figures, config: { hiddenSize: 32 } });
   expect(await readFile(join(folder, 'alone/loss.svg'), 'utf8')).toMatch(/^<svg/);
-  for (const flags of [{ dp: 2 }, { pp: 2 }] as const) {
-    const parallel = await run(JSON.stringify(flags).replace(/\W/g, ''), flags);
+  for (const [out, flags] of [['dp2', { dp: 2 }] as const, ['pp2', { pp: 2 }] as const]) {
+    const parallel = await run(out, flags);
     expect(parallel.figures.loss).toBeCloseTo(alone.figures.loss!, 4);
     expect(parallel.figures.validationLoss).toBeCloseTo(alone.figures.validationLoss!, 4);
   }
+});
+
+it('says that the text is absent', async () => {
+  await expect(run('absent', {}, { sample: false, data: folder })).rejects.toMatchObject({
+    code: 'trainer/data',
+    path: join(folder, 'text.txt'),
+  });
 });

@@ -1,0 +1,5 @@
+/** `merak.readers`: data files with errors that name file, line and column. */
+export { jsonl, lines } from './lines.js';
+export type { Row } from './row.js';
+export { csv, type TableOptions, tsv } from './table.js';
+export { readUtf8 } from './utf8.js';
