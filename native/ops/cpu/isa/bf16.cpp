@@ -32,45 +32,45 @@ template <class Number>
 size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 // Rows [begin, end) of b, two at a time, begin even: read as they lie, written to every strip.
-template <class Number>
+template <size_t Columns, class Number>
 void pack_plain(const Number* b, const Matrix& shape, size_t begin, size_t end, uint32_t* packed) {
-  const size_t strip_size = packed_strip_size(shape.rows) / 2, num_strips = packed_strips(shape.columns);
+  const size_t strip_size = packed_strip_size(shape.rows, Columns) / 2, num_strips = packed_strips(shape.columns, Columns);
   for (size_t r = begin; r < end; r += 2) {
     const Number* x = b + r * shape.stride;
     const Number* y = r + 1 < shape.rows ? x + shape.stride : nullptr;
-    uint32_t* target = packed + r / 2 * kPackedColumns;
+    uint32_t* target = packed + r / 2 * Columns;
     for (size_t strip = 0; strip < num_strips; strip++, target += strip_size) {
-      const size_t first = strip * kPackedColumns, width = least(kPackedColumns, shape.columns - first);
-      if (width == kPackedColumns) {
-        pair_rows(x + first, y ? y + first : nullptr, kPackedColumns, target);
+      const size_t first = strip * Columns, width = least(Columns, shape.columns - first);
+      if (width == Columns) {
+        pair_rows(x + first, y ? y + first : nullptr, Columns, target);
       } else {
         pair_rows(x + first, y ? y + first : nullptr, width, target);
-        for (size_t i = width; i < kPackedColumns; i++) target[i] = 0;
+        for (size_t i = width; i < Columns; i++) target[i] = 0;
       }
     }
   }
   if (end < shape.rows) return;
-  const size_t last = strip_size / kPackedColumns;  // pairs of rows, padding included
+  const size_t last = strip_size / Columns;  // pairs of rows, padding included
   for (size_t pair = (shape.rows + 1) / 2; pair < last; pair++)
     for (size_t strip = 0; strip < num_strips; strip++)
-      for (size_t i = 0; i < kPackedColumns; i++) packed[strip * strip_size + pair * kPackedColumns + i] = 0;
+      for (size_t i = 0; i < Columns; i++) packed[strip * strip_size + pair * Columns + i] = 0;
 }
 
 // Rows [begin, end) of b, which are columns of the product's operand; begin a multiple of sixteen. Past the last row zeros.
-template <class Number>
+template <size_t Columns, class Number>
 void pack_transposed(const Number* b, const Matrix& shape, size_t begin, size_t end, uint32_t* packed) {
-  const size_t strip_size = packed_strip_size(shape.columns) / 2;
-  if (end == shape.rows) end = packed_strips(shape.rows) * kPackedColumns;
+  const size_t strip_size = packed_strip_size(shape.columns, Columns) / 2;
+  if (end == shape.rows) end = packed_strips(shape.rows, Columns) * Columns;
   for (size_t row = begin; row < end; row += 16) {
-    uint32_t* target = packed + row / kPackedColumns * strip_size + row % kPackedColumns;
-    for (size_t c = 0; c < shape.columns; c += kPackedRows, target += kPackedRows / 2 * kPackedColumns) {
+    uint32_t* target = packed + row / Columns * strip_size + row % Columns;
+    for (size_t c = 0; c < shape.columns; c += kPackedRows, target += kPackedRows / 2 * Columns) {
       Words tile[16];
       for (size_t i = 0; i < 16; i++) {
         if (row + i < shape.rows) pair_columns(b + (row + i) * shape.stride + c, shape.columns - c, reinterpret_cast<uint32_t*>(tile + i));
         else tile[i] = Words{};
       }
       transpose16(tile);
-      for (size_t i = 0; i < 16; i++) *reinterpret_cast<Words*>(target + i * kPackedColumns) = tile[i];
+      for (size_t i = 0; i < 16; i++) *reinterpret_cast<Words*>(target + i * Columns) = tile[i];
     }
   }
 }
@@ -124,12 +124,18 @@ void from_bf16(const uint16_t* restrict x, float* restrict y, size_t n) {
   for (size_t i = 0; i < n; i++) y[i] = number(x[i]);
 }
 
-void pack_rows(const Matrix& b, bool transposed, size_t begin, size_t end, uint16_t* packed) {
+void round_to_bf16(const float* restrict x, float* restrict y, size_t n) {
+  for (size_t i = 0; i < n; i++) y[i] = std::bit_cast<float>(upper(x[i]));
+}
+
+void pack_rows(const Matrix& b, bool transposed, size_t strip, size_t begin, size_t end, uint16_t* packed) {
   auto* target = reinterpret_cast<uint32_t*>(packed);
-  const auto *wide = static_cast<const float*>(b.data);
-  const auto *narrow = static_cast<const uint16_t*>(b.data);
-  if (transposed) b.wide ? pack_transposed(wide, b, begin, end, target) : pack_transposed(narrow, b, begin, end, target);
-  else b.wide ? pack_plain(wide, b, begin, end, target) : pack_plain(narrow, b, begin, end, target);
+  const auto pack = [&](const auto* data) {
+    if (strip == 32) transposed ? pack_transposed<32>(data, b, begin, end, target) : pack_plain<32>(data, b, begin, end, target);
+    else transposed ? pack_transposed<64>(data, b, begin, end, target) : pack_plain<64>(data, b, begin, end, target);
+  };
+  if (b.wide) pack(static_cast<const float*>(b.data));
+  else pack(static_cast<const uint16_t*>(b.data));
 }
 
 void transpose_to_bf16(const Matrix& a, size_t begin, size_t end, uint16_t* y, size_t stride) {

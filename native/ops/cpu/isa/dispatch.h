@@ -14,7 +14,8 @@ namespace merak {
 
 enum class Isa { generic, avx2, avx512 };
 
-// The best instruction set of this CPU, lowered by the environment variable MERAK_ISA=generic|avx2 (read once).
+// The best instruction set of this CPU, lowered by the environment variable MERAK_ISA=generic|avx2|avx512 (read once; any of them also
+// forbids the tile unit, ops/cpu/amx).
 Isa isa();
 const char* isa_name(Isa isa);
 

@@ -1,0 +1,75 @@
+// bf16 products on the tile unit: operands laid out as ops/cpu/amx wants them, blocks of rows or columns to the threads.
+#include <omp.h>  // threads
+
+#include <algorithm>  // std::min
+
+#include "ops/cpu/amx/product.h"
+#include "ops/cpu/bf16_product.h"
+#include "ops/cpu/kept_weight.h"   // KeptWeight
+#include "ops/cpu/make_kernel.h"   // require
+
+namespace merak {
+namespace {
+
+constexpr size_t kStrip = 32;
+
+size_t up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+size_t parts(size_t n, size_t size) { return (n + size - 1) / size; }
+
+class TileProduct final : public Bf16Product {
+ public:
+  TileProduct(const Bf16ProductPlan& plan, const NodeSpec& spec) : plan_(plan) {
+    require(amx::available(), "no tile unit");
+    copies_ = plan.a.wide || plan.transpose_a || plan.k % kStrip != 0;
+    stride_ = copies_ ? up(plan.k, kStrip) : plan.k;
+    // Rows a multiple of 4 KiB apart would meet in one set of the first-level cache.
+    if (copies_ && stride_ % 512 == 0) stride_ += kStrip;
+    const size_t packed_bytes = packed_strips(plan.n, kStrip) * packed_strip_size(plan.k, kStrip) * sizeof(uint16_t);
+    weight_ = KeptWeight(spec, packed_bytes, static_cast<int64_t>(plan.m));
+    copied_at_ = weight_.stays() ? 0 : up(packed_bytes, 64);
+    scratch_bytes_ = copied_at_ + (copies_ ? plan.m * stride_ * sizeof(uint16_t) : 0);
+  }
+
+  size_t scratch_bytes() const override { return scratch_bytes_; }
+  size_t kept_bytes() const override { return weight_.bytes(); }
+
+  void run(const void* a, const void* b, const Finish& finish, RunContext& context) override {
+    auto* scratch = static_cast<std::byte*>(context.scratch);
+    auto* copied = reinterpret_cast<uint16_t*>(scratch + copied_at_);
+    if (copies_) copy_left(plan_, a, stride_, copied);
+    const void* packed = weight_.get(context, scratch, [&](void* at) { pack_right(plan_, b, kStrip, static_cast<uint16_t*>(at)); });
+    const amx::Product product{copies_ ? copied : static_cast<const uint16_t*>(a), stride_, static_cast<const uint16_t*>(packed),
+                               plan_.m, plan_.n, plan_.k, plan_.accumulate};
+    multiply(product, finish);
+  }
+
+ private:
+  // Whole rows to each thread where there are enough; how the result is cut changes no sum.
+  void multiply(const amx::Product& product, const Finish& finish) const {
+    const auto threads = static_cast<size_t>(omp_get_max_threads());
+    const size_t strips = packed_strips(product.n, kStrip);
+    const size_t row_tasks = up(parts(product.m, amx::rows_at_once(product)), threads);
+    const bool by_rows = product.m >= row_tasks * kStrip;
+    const size_t rows = by_rows ? up(parts(product.m, row_tasks), kStrip) : up(product.m, kStrip);
+    const size_t columns = by_rows ? strips : parts(strips, threads);
+    const size_t across = parts(strips, columns), tasks = parts(product.m, rows) * across;
+#pragma omp parallel for schedule(static) if (tasks > 1)
+    for (size_t task = 0; task < tasks; task++) {
+      const size_t row = task / across * rows, strip = task % across * columns;
+      amx::multiply(product, finish, row, std::min(product.m, row + rows), strip, std::min(strips, strip + columns));
+    }
+  }
+
+  Bf16ProductPlan plan_;
+  bool copies_;
+  size_t stride_, copied_at_, scratch_bytes_;
+  KeptWeight weight_;
+};
+
+}  // namespace
+
+std::unique_ptr<Bf16Product> make_tile_product(const Bf16ProductPlan& plan, const NodeSpec& spec) {
+  return std::make_unique<TileProduct>(plan, spec);
+}
+
+}  // namespace merak
