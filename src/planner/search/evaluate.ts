@@ -112,11 +112,7 @@ function scheduleFor({ schedule, mesh, numChunks, recompute }: LayoutChoice, num
 }
 
 /** Sums over the chunks of each stage. */
-function byStage(
-  layout: ChunkLayout,
-  stages: readonly StageEstimate[],
-  of: (one: StageEstimate) => number,
-): number[] {
+function byStage(layout: ChunkLayout, stages: readonly StageEstimate[], of: (one: StageEstimate) => number): number[] {
   return Array.from({ length: layout.numStages }, (_, stage) =>
     virtualStagesOn(layout, stage).reduce((sum, virtual) => {
       const one = stages[virtual];
@@ -157,10 +153,7 @@ export function time(staged: Staged, optimizer: OptimizerPlan): Timed {
         ],
   );
   const updateSeconds = trainableBytes.map((owned) => {
-    const bytes = Math.max(
-      1,
-      (owned * UPDATE_TRAFFIC[optimizer.kind]) / (choice.shardOptimizer ? mesh.dp : 1),
-    );
+    const bytes = Math.max(1, (owned * UPDATE_TRAFFIC[optimizer.kind]) / (choice.shardOptimizer ? mesh.dp : 1));
     return (workersPerCore(costs, mesh) * bytes) / rateAt(costs.device.memoryBytesPerSecond, bytes);
   });
   const play = (micros: number) =>
