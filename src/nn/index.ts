@@ -14,6 +14,6 @@ export { dense } from './dense.js';
 export { embedding } from './embedding.js';
 export { gelu } from './gelu.js';
 export { layerNorm } from './layerNorm.js';
-export { type DropoutOptions, dropout, type RandomOptions, randomNormal, randomUniform } from './random.js';
+export { type DropoutOptions, dropout, type RandomOptions, randomNormal, randomUniform, setStep } from './random.js';
 export { softmaxCrossEntropy } from './softmaxCrossEntropy.js';
 export { type VariableOptions, variable } from './variable.js';

@@ -70,14 +70,16 @@ export function groupFunction<Args extends readonly unknown[], Result>(
       return { shape, dtype: toDType(dtype), placement: placements[index]! };
     });
     numTraces++;
-    const traces = traceShards((list) => fn(...(list as Args)), args.tree, inputs, workers, host);
+    const placementsOfResult = (result: Tree) => placementsOf(options.out, result, 'result');
+    const call = (list: unknown) => fn(...(list as Args));
+    const traces = traceShards(call, args.tree, inputs, workers, host, placementsOfResult);
     if (context.device === 'native') for (const { graph } of traces) checkNative(graph);
     const captured = new Set<tf.Variable>();
     const states = traces.map((trace, rank) =>
       trace.variables.map((variable) => stateOf(variable, rank, trace, captured, context)),
     );
     const [first] = traces;
-    const outputPlacements = placementsOf(options.out, first!.result, 'result');
+    const outputPlacements = placementsOfResult(first!.result);
     const outputs = first!.outputs.map((_, index) => traces.map((trace) => trace.outputs[index]!));
     outputs.forEach((specs, index) => {
       checkOutput(specs, outputPlacements[index]!, index);

@@ -1,11 +1,11 @@
 /** Tracing a function once per shard of a group: same program, each shard's own shapes and number. */
-import type * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { patchTapeGradients } from '../../autodiff/tape.js';
 import { MerakError } from '../../errors.js';
 import type { Graph } from '../../graph/graph.js';
 import { optimizeGraph } from '../../graph/passes/optimize.js';
 import { loadAddon } from '../../runtime/native/addon.js';
-import type { TensorSpec } from '../../trace/rules/rule.js';
+import { type TensorSpec, toDType } from '../../trace/rules/rule.js';
 import { traceFunction } from '../../trace/traceFunction.js';
 import { flatten, type Tree, unflatten } from '../jit/tree.js';
 import { localShape, type Placement, rangeOf } from './placement.js';
@@ -34,6 +34,7 @@ export function traceShards(
   inputs: readonly ShardedInput[],
   workers: Workers,
   owner: object,
+  placementsOfResult: (result: Tree) => readonly Placement[],
 ): ShardTrace[] {
   const { numShards } = workers.options;
   const totals = inputs.flatMap(({ shape, placement }) =>
@@ -44,7 +45,9 @@ export function traceShards(
       const range = rangeOf(placement, shape, numShards, rank, `tensor ${index} of the arguments`);
       return { shape: localShape(shape, placement, range), dtype };
     });
-    return workers.traceShard(rank, totals, owner, () => traceShard(fn, args, local));
+    return workers.traceShard(rank, totals, owner, () =>
+      traceShard(fn, args, local, rank === 0 ? undefined : placementsOfResult),
+    );
   });
   const [first] = traces;
   const other = traces.findIndex(({ result }) => JSON.stringify(result) !== JSON.stringify(first!.result));
@@ -59,13 +62,26 @@ export function traceShards(
   return traces;
 }
 
-function traceShard(fn: (args: unknown) => unknown, args: Tree, inputs: readonly TensorSpec[]): ShardTrace {
+/** With `placementsOfResult` the shard gives of replicated results the first element only: another gives the whole. */
+function traceShard(
+  fn: (args: unknown) => unknown,
+  args: Tree,
+  inputs: readonly TensorSpec[],
+  placementsOfResult?: (result: Tree) => readonly Placement[],
+): ShardTrace {
   let result: Tree = { kind: 'plain', value: undefined };
+  let outputs: readonly TensorSpec[] = [];
   const traced = traceFunction(
     (proxies) => {
       const flat = flatten(fn(unflatten(args, proxies)), 'result', true);
       result = flat.tree;
-      return flat.tensors;
+      outputs = flat.tensors.map(({ shape, dtype }) => ({ shape: [...shape], dtype: toDType(dtype) }));
+      const placements = placementsOfResult?.(result);
+      return flat.tensors.map((tensor, index) => {
+        if (placements?.[index]?.placement !== 'replicate' || tensor.size <= 1) return tensor;
+        const [begin, size] = [0, 1].map((value) => tensor.shape.map(() => value));
+        return tf.slice(tensor, begin!, size!);
+      });
     },
     { inputs, dynamicOutputs: [], patches: () => [patchTapeGradients] },
   );
@@ -83,7 +99,6 @@ function traceShard(fn: (args: unknown) => unknown, args: Tree, inputs: readonly
     });
   }
   const graph = optimizeGraph(traced.graph);
-  const outputs = traced.graph.outputs.map(({ value }) => traced.graph.values[value]!);
   return { graph, variables: traced.variables, result, outputs };
 }
 

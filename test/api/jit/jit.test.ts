@@ -1,6 +1,7 @@
 /** merak.jit itself: signatures, structures, variables, training inside, randomness, fallbacks, errors. */
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import * as merak from '../../../src/index.js';
 import { type JitFunction, jit, nn } from '../../../src/index.js';
 
 const opened: { dispose(): void }[] = [];
@@ -33,6 +34,23 @@ function expectClose(actual: tf.Tensor, expected: tf.Tensor, digits: number): vo
 }
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+test('a random op keeps the number the caller gives it, as on plain tfjs; others are numbered in order', async () => {
+  const x = tf.ones([4, 8]);
+  const draws = () => [
+    merak.nn.dropout(x, { rate: 0.5, training: true, node: 7 }),
+    merak.nn.dropout(x, { rate: 0.5, training: true }),
+    merak.nn.dropout(x, { rate: 0.5, training: true, node: 7 }),
+    merak.nn.randomUniform([5]),
+  ];
+  const found = await compiled(draws, { seed: 3 })();
+  merak.nn.setStep(0, 3);
+  const expected = draws();
+  merak.nn.setStep(0, 0);
+  for (const [i, tensor] of found.entries()) expectClose(tensor, expected[i]!, 6);
+  expect(found[0]!.arraySync()).toEqual(found[2]!.arraySync());
+  expect(found[0]!.arraySync()).not.toEqual(found[1]!.arraySync());
+});
 
 describe('arguments and results', () => {
   test('nest in arrays and records; plain values pass through', async () => {
