@@ -98,7 +98,7 @@ export function gpt(userConfig: GptConfig): Gpt {
   }
 
   function transform(x: tf.Tensor, block: Block, drop: (x: tf.Tensor) => tf.Tensor): tf.Tensor {
-    const attended = selfAttention(normalise(x, block.norm1, EPSILON), block, numHeads, true);
+    const { output: attended } = selfAttention(normalise(x, block.norm1, EPSILON), block, { numHeads, causal: true });
     const y = tf.add(x, drop(attended));
     return tf.add(y, drop(feedForward(normalise(y, block.norm2, EPSILON), block, 'tanh')));
   }

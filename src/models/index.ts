@@ -1,3 +1,6 @@
 /** `merak.models`: models built on the fused kernels. */
 export { type Bert, type BertConfig, bert } from './bert.js';
+export { type Encoded, type EncodeOptions, type Encoder, type EncoderParts, encoder } from './encoder.js';
+export type { EncoderConfig } from './encoderConfig.js';
 export { type Gpt, type GptConfig, gpt } from './gpt.js';
+export { meanOverTokens, POOLINGS, type Pooling, pool } from './pooling.js';

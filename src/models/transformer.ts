@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Initializer } from '../graph/graph.js';
 import { attention } from '../nn/attention.js';
+import { attentionProbabilities } from '../nn/attentionProbabilities.js';
 import { dense } from '../nn/dense.js';
 import { gelu } from '../nn/gelu.js';
 import { layerNorm } from '../nn/layerNorm.js';
@@ -75,14 +76,15 @@ export function makeBlock(
   size: number,
   stddev: number,
   residualStddev: number,
+  feedForwardSize = 4 * size,
 ): Block {
   return {
     norm1: makeNorm(maker, `${name}/norm1`, size),
     qkv: makeLinear(maker, `${name}/qkv`, size, 3 * size, stddev),
     projection: makeLinear(maker, `${name}/projection`, size, size, residualStddev),
     norm2: makeNorm(maker, `${name}/norm2`, size),
-    expand: makeLinear(maker, `${name}/expand`, size, 4 * size, stddev),
-    contract: makeLinear(maker, `${name}/contract`, 4 * size, size, residualStddev),
+    expand: makeLinear(maker, `${name}/expand`, size, feedForwardSize, stddev),
+    contract: makeLinear(maker, `${name}/contract`, feedForwardSize, size, residualStddev),
   };
 }
 
@@ -94,21 +96,34 @@ export function linear(x: tf.Tensor, { weight, bias }: Linear): tf.Tensor {
   return dense(x, weight, bias);
 }
 
+export interface SelfAttentionOptions {
+  readonly numHeads: number;
+  readonly causal: boolean;
+  /** [b, T] int32, 1 token and 0 padding. */
+  readonly mask?: tf.Tensor | undefined;
+  /** Whether the probabilities are wanted, [b, heads, T, T]; they then exist as a value, which costs memory. */
+  readonly withProbabilities?: boolean;
+}
+
 /** Multi-head self-attention with the output projection: [b, T, H] -> [b, T, H]. The heads are a reshape, never a transpose. */
 export function selfAttention(
   x: tf.Tensor,
   block: Block,
-  numHeads: number,
-  causal: boolean,
-  mask?: tf.Tensor,
-): tf.Tensor {
+  { numHeads, causal, mask, withProbabilities = false }: SelfAttentionOptions,
+): { readonly output: tf.Tensor; readonly probabilities?: tf.Tensor } {
   const [batch = 0, length = 0, size = 0] = x.shape;
   const heads = tf
     .split(linear(x, block.qkv), 3, -1)
     .map((part) => tf.reshape(part, [batch, length, numHeads, size / numHeads]));
   const [q, k, v] = heads as [tf.Tensor, tf.Tensor, tf.Tensor];
-  const mixed = attention({ q, k, v, causal, ...(mask === undefined ? {} : { mask }) });
-  return linear(tf.reshape(mixed, [batch, length, size]), block.projection);
+  const seen = { causal, ...(mask === undefined ? {} : { mask }) };
+  if (!withProbabilities) {
+    const mixed = attention({ q, k, v, ...seen });
+    return { output: linear(tf.reshape(mixed, [batch, length, size]), block.projection) };
+  }
+  const probabilities = attentionProbabilities({ q, k, ...seen });
+  const mixed = tf.transpose(tf.matMul(probabilities, tf.transpose(v, [0, 2, 1, 3])), [0, 2, 1, 3]);
+  return { output: linear(tf.reshape(mixed, [batch, length, size]), block.projection), probabilities };
 }
 
 /** The two-layer MLP of a block: [b, T, H] -> [b, T, H]. */

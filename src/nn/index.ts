@@ -1,5 +1,6 @@
 /** `merak.nn`: functions that call Merak's fused kernels. */
 export { type AttentionArguments, attention } from './attention.js';
+export { attentionProbabilities } from './attentionProbabilities.js';
 export {
   allGather,
   allReduce,
