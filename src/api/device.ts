@@ -7,6 +7,7 @@ import { MerakError } from '../errors.js';
 import type { Plan } from '../plan/plan.js';
 import { missingKernels } from '../planner/fallback.js';
 import { loadAddon } from '../runtime/native/addon.js';
+import { measured } from './measured.js';
 
 export type DeviceName = 'native' | 'tfjs';
 
@@ -61,18 +62,20 @@ export async function openCluster(
 ): Promise<Cluster> {
   const { tfjsBackend } = options;
   const inProcess = plan.ranks.length === 1 && launchContext()?.mode !== 'launch';
-  const cluster = inProcess
-    ? await localCluster({ device, tfjsBackend, threadsPerWorker })
-    : await startCluster({
-        numWorkers: plan.ranks.length,
-        device,
-        tfjsBackend,
-        threadsPerWorker,
-        port: options.port,
-        logDirectory: options.logDir,
-        startTimeoutSeconds: options.startTimeout,
-        stepTimeoutSeconds: options.stepTimeout,
-      });
-  await cluster.open(plan);
+  const start = (): Promise<Cluster> | Cluster =>
+    inProcess
+      ? localCluster({ device, tfjsBackend, threadsPerWorker })
+      : startCluster({
+          numWorkers: plan.ranks.length,
+          device,
+          tfjsBackend,
+          threadsPerWorker,
+          port: options.port,
+          logDirectory: options.logDir,
+          startTimeoutSeconds: options.startTimeout,
+          stepTimeoutSeconds: options.stepTimeout,
+        });
+  const cluster = await measured('start workers', start);
+  await measured('open the plan', () => cluster.open(plan));
   return cluster;
 }

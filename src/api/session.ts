@@ -15,6 +15,7 @@ import type { Logs } from './callbacks.js';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.js';
 import { openCluster, pickDevice } from './device.js';
 import { feedOf, type Loaded, reportingRank, splitBatch } from './feed.js';
+import { measured } from './measured.js';
 import { learningRateOf, optimizerPlan } from './optimizer.js';
 import { type Planned, planModel, planVariant } from './planning.js';
 import { Profiler } from './profile/profiler.js';
@@ -86,7 +87,7 @@ export class Session {
   private async open(shape: DataShape): Promise<Running> {
     const { profile } = this.options;
     if (profile !== undefined) this.profiler = new Profiler(profile);
-    const planned = await this.plan(shape);
+    const planned = await measured('plan', () => this.plan(shape));
     const { plan } = planned;
     const device = await pickDevice(plan, this.options);
     if (profile !== undefined && device !== 'native') throw cannotRecord(profile);
@@ -110,7 +111,8 @@ export class Session {
       loaded: new Map([[keyOf('train', planned.batchSize), Promise.resolve(first)]]),
     };
     try {
-      if (this.restoreFrom === undefined) await pushWeights(cluster, plan, planned.variables);
+      if (this.restoreFrom === undefined)
+        await measured('hand out weights', () => pushWeights(cluster, plan, planned.variables));
       else this.resume(await loadCheckpoint(cluster, plan, this.restoreFrom));
     } catch (error) {
       await cluster.close();

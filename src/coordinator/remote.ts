@@ -8,6 +8,7 @@ import type { Cluster } from './cluster.js';
 import type { WorkerGroup } from './group.js';
 import type { Member } from './member.js';
 import type { CommandBody, Reply, Run, WireResult } from './messages.js';
+import { openSharedArena, type SharedArena } from './sharedArena.js';
 
 /** The engine names the absent rank when its own limit passes; the coordinator's limit comes after that. */
 const ENGINE_HEAD_START_SECONDS = 5;
@@ -24,6 +25,16 @@ export function remoteCluster(group: WorkerGroup, options: RemoteOptions): Clust
   const stepSeconds = options.stepTimeoutSeconds + ENGINE_HEAD_START_SECONDS;
   const { members } = group;
   let plan: Plan | undefined;
+  let arenas: readonly (SharedArena | undefined)[] = [];
+  const closeArenas = (): void => {
+    for (const arena of arenas) arena?.close();
+    arenas = [];
+  };
+  // Memory that nobody else holds any more must not hang on this process.
+  group.failure.catch(closeArenas);
+  /** A worker that is busy takes its commands in order: what concerns it goes by message then. */
+  const idleArena = (member: Member, rank: number): SharedArena | undefined =>
+    member.occupation === undefined ? arenas[rank] : undefined;
 
   const everyone = async <T>(
     what: string,
@@ -61,6 +72,8 @@ export function remoteCluster(group: WorkerGroup, options: RemoteOptions): Clust
       const bodies = newPlan.ranks.map((rank): CommandBody => ({ kind: 'open', open: encodeRankPlan(rank) }));
       const handles = await everyone('opening the plan', startTimeoutSeconds, bodies, expectHandles);
       await connect(handles.flat());
+      closeArenas();
+      arenas = newPlan.ranks.map((rank, index) => openSharedArena(rank, handles[index]!));
       plan = newPlan;
     },
 
@@ -82,6 +95,7 @@ export function remoteCluster(group: WorkerGroup, options: RemoteOptions): Clust
 
     async write(rank, index, kind, data) {
       const member = memberOf(rank);
+      if (idleArena(member, rank)?.write(index, kind, data) === true) return;
       const bodies = function* (): Generator<CommandBody> {
         for (const write of chunksOf(index, momentOf(kind), data)) yield { kind: 'write', write };
       };
@@ -90,6 +104,8 @@ export function remoteCluster(group: WorkerGroup, options: RemoteOptions): Clust
 
     async read(rank, index, kind) {
       const member = memberOf(rank);
+      const shared = idleArena(member, rank)?.read(index, kind);
+      if (shared !== undefined) return shared;
       const assembler = chunkAssembler();
       const body: CommandBody = { kind: 'read', read: { index, moment: momentOf(kind) } };
       return member.askMany(`reading parameter ${index}`, stepSeconds, [body], (reply) => {
@@ -121,7 +137,10 @@ export function remoteCluster(group: WorkerGroup, options: RemoteOptions): Clust
       );
     },
 
-    close: () => group.close(),
+    async close() {
+      closeArenas();
+      await group.close();
+    },
   };
 }
 
