@@ -16,11 +16,12 @@ const ROOMS = {
   recompute: ['graph', 'autodiff', 'partitioner', 'plan'],
   planner: ['graph', 'pipeline', 'partitioner', 'autodiff', 'tensorparallel', 'recompute', 'plan'],
   runtime: ['plan', 'graph', 'kernels'],
+  quantisation: ['graph'],
   data: ['graph', 'trace', 'runtime'],
   checkpoint: [],
   coordinator: ['plan', 'runtime'],
   worker: ['plan', 'runtime', 'coordinator'],
-  api: ['config', 'graph', 'autodiff', 'trace', 'kernels', 'planner', 'plan', 'tensorparallel', 'runtime', 'data', 'checkpoint', 'coordinator'],
+  api: ['config', 'graph', 'autodiff', 'trace', 'kernels', 'planner', 'plan', 'tensorparallel', 'runtime', 'data', 'checkpoint', 'coordinator', 'quantisation'],
   launcher: ['config', 'coordinator', 'runtime', 'api', 'planner', 'trainers', 'pipeline'],
   // Recipes see the public API (src/index.ts) and nothing behind it.
   trainers: [],

@@ -4,6 +4,16 @@ import './api/hush.js';
 export type { Callbacks, History, Logs } from './api/callbacks.js';
 export type { DatasetInput } from './api/dataset.js';
 export type { StepHook } from './api/fit.js';
+export { InferenceModel, type LayerPlan } from './api/inference/model.js';
+export {
+  type CalibrationOptions,
+  type LayerDescription,
+  Quantiser,
+  type QuantiserOptions,
+  quantiser,
+} from './api/inference/quantiser.js';
+export type { SaveOptions } from './api/inference/saved.js';
+export { type Answer, openSaved, SavedModel } from './api/inference/served.js';
 export type { TensorInput } from './api/inputs.js';
 export { type JitFunction, type JitOptions, jit } from './api/jit.js';
 export type { FitDatasetOptions, FitOptions, ParallelModel } from './api/parallelModel.js';
@@ -21,6 +31,9 @@ export type { BatchSource, HostBatch } from './data/source.js';
 export { type ErrorCode, MerakError } from './errors.js';
 export * as models from './models/index.js';
 export * as nn from './nn/index.js';
+export { type Candidate, LAYER_MODES, type LayerMode, type Requirement, recommend } from './quantisation/allocate.js';
+export { CALIBRATORS, type Calibrator } from './quantisation/calibrators.js';
+export { GRANULARITIES, type Granularity } from './quantisation/weights.js';
 export { lazy } from './trace/lazy.js';
 export type { Batch, CallOptions, FunctionalModel, LossFunction, LossResult, UserModel } from './trace/model.js';
 export type {

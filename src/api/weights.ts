@@ -97,7 +97,7 @@ export async function pullWeights(
   }
 }
 
-/** Booleans travel as int32. */
+/** Booleans and int8 travel as int32. */
 function wide(data: TensorData): Float32Array | Int32Array {
-  return data instanceof Uint8Array ? Int32Array.from(data) : data;
+  return data instanceof Uint8Array || data instanceof Int8Array ? Int32Array.from(data) : data;
 }

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { MerakError } from '../errors.js';
 
-export type SafetensorsDType = 'F32' | 'I32' | 'U8' | 'BOOL';
+export type SafetensorsDType = 'F32' | 'I32' | 'I8' | 'U8' | 'BOOL';
 
 export interface TensorEntry {
   readonly dtype: SafetensorsDType;
@@ -16,11 +16,11 @@ export interface NamedTensor {
   readonly name: string;
   readonly dtype: SafetensorsDType;
   readonly shape: readonly number[];
-  readonly data: Float32Array | Int32Array | Uint8Array;
+  readonly data: Float32Array | Int32Array | Int8Array | Uint8Array;
 }
 
 const MAX_HEADER_BYTES = 100 * 1024 * 1024;
-const BYTES_OF = { F32: 4, I32: 4, U8: 1, BOOL: 1 } as const;
+const BYTES_OF = { F32: 4, I32: 4, I8: 1, U8: 1, BOOL: 1 } as const;
 
 /** Writes the tensors one after the other (each is asked for only when its turn comes) and returns the file's SHA-256. */
 export async function writeSafetensors(
@@ -137,6 +137,7 @@ async function readAt(file: FileHandle, path: string, position: number, length: 
 function view(dtype: SafetensorsDType, bytes: Buffer): NamedTensor['data'] {
   if (dtype === 'F32') return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
   if (dtype === 'I32') return new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
+  if (dtype === 'I8') return new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length);
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 

@@ -114,7 +114,7 @@ async function writeIndex(folder: string, index: object): Promise<void> {
 }
 
 /** Rename cannot replace a folder that holds files, so the old one steps aside first. */
-async function replaceFolder(from: string, to: string): Promise<void> {
+export async function replaceFolder(from: string, to: string): Promise<void> {
   const aside = `${from}.old`;
   const hadOld = await rename(to, aside).then(
     () => true,

@@ -2,8 +2,9 @@
 import { booleanAttr, numberOrNumbersAttr, stringAttr } from './attrs.js';
 import type { DType, Graph, Node, Value, ValueId } from './graph.js';
 
-export function elementBytes(dtype: DType): number {
-  return dtype === 'bool' ? 1 : 4;
+export function elementBytes(dtype: DType | NonNullable<Value['storedAs']>): number {
+  if (dtype === 'bfloat16') return 2;
+  return dtype === 'bool' || dtype === 'int8' ? 1 : 4;
 }
 
 export function numElements(shape: readonly number[]): number {
@@ -11,7 +12,7 @@ export function numElements(shape: readonly number[]): number {
 }
 
 export function valueBytes(value: Value): number {
-  return numElements(value.shape) * (value.storedAs === 'bfloat16' ? 2 : elementBytes(value.dtype));
+  return numElements(value.shape) * elementBytes(value.storedAs ?? value.dtype);
 }
 
 /** Bytes read and written: inputs once, outputs once; none for kernels that only rename storage. */

@@ -18,6 +18,7 @@ import { embedding, embeddingGrad } from './embedding.js';
 import { gelu, geluGrad } from './gelu.js';
 import { layerNorm, layerNormGrad } from './layerNorm.js';
 import { packedAttention, packedAttentionGrad } from './packedAttention.js';
+import { quantise, quantisedMatMul } from './quantised.js';
 import { dropout, random } from './random.js';
 import { shardedCrossEntropy, softmaxCrossEntropy, softmaxCrossEntropyGrad } from './softmaxCrossEntropy.js';
 import { vocabParallelCrossEntropy } from './vocabParallelCrossEntropy.js';
@@ -38,6 +39,8 @@ export const KERNELS: readonly KernelDefinition[] = [
   vocabParallelCrossEntropy,
   embedding,
   embeddingGrad,
+  quantise,
+  quantisedMatMul,
   dropout,
   random,
   allReduce,

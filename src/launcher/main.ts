@@ -64,6 +64,15 @@ export function merakCommand(): Command {
     }),
   );
   program
+    .command('predict')
+    .description('answer records with a saved model: JSON lines in, JSON lines out')
+    .argument('<folder>', 'a model saved for prediction (model.json, model.safetensors)')
+    .requiredOption('--input <file>', "file of JSON lines, or '-' for standard input")
+    .option('--threads <number>', 'engine threads (default: all)', countOfThreads)
+    .action(async (folder: string, options: { input: string; threads?: number }) =>
+      (await import('./predict.js')).predict(folder, options),
+    );
+  program
     .command('doctor')
     .description('say what this machine has, what is missing and how to get it')
     .option('--report <file>', 'write the findings to this JSON file')

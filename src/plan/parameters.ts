@@ -16,7 +16,7 @@ export interface PersistentInput {
   readonly mesh: Mesh;
   readonly rank: number;
   readonly groups: readonly Group[];
-  readonly parameters: readonly ParameterPlan[];
+  readonly parameters: readonly (Omit<ParameterPlan, 'dtype'> & Pick<RankParameter, 'dtype'>)[];
   /** Per parameter: its shape on one tp rank. */
   readonly localShapes: readonly (readonly number[])[];
   /** Per parameter: whether the forward pass writes it (batch-norm statistics). */

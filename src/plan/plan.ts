@@ -46,8 +46,8 @@ export interface SpacePlan {
   readonly numSlots: number;
 }
 
-/** What programs compute on: graph dtypes, and bfloat16 where autocast stores a value so. */
-export type ProgramDType = DType | 'bfloat16';
+/** What programs compute on: graph dtypes, bfloat16 where autocast stores a value so, and int8 where quantisation does. */
+export type ProgramDType = DType | 'bfloat16' | 'int8';
 
 /** A tensor of a program and where it lies: `arena + space.base + slot * space.bytesPerSlot + offset`. */
 export interface ProgramValue {
@@ -148,7 +148,7 @@ export interface RankParameter {
   readonly parameter: number;
   readonly name: string;
   readonly shape: readonly number[];
-  readonly dtype: DType;
+  readonly dtype: ProgramDType;
   readonly trainable: boolean;
   readonly offset: number;
   readonly gradientOffset: number;

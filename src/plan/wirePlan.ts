@@ -12,7 +12,17 @@ import type {
   RankPlan,
   StageSummary,
 } from './plan.js';
-import { AXES, DTYPES, INITIALIZERS, LAYOUTS, nameOf, numberOf, RECOMPUTATIONS, TASKS } from './wireEnums.js';
+import {
+  AXES,
+  DTYPES,
+  INITIALIZERS,
+  LAYOUTS,
+  nameOf,
+  numberOf,
+  PROGRAM_DTYPES,
+  RECOMPUTATIONS,
+  TASKS,
+} from './wireEnums.js';
 import {
   executableFromWire,
   executableToWire,
@@ -108,7 +118,10 @@ export function rankPlanToWire(plan: RankPlan): WireRankPlan {
   return {
     ...plan,
     groups: plan.groups.map((group) => ({ ...group, axis: numberOf(AXES, group.axis) })),
-    parameters: plan.parameters.map((parameter) => ({ ...parameter, dtype: numberOf(DTYPES, parameter.dtype) })),
+    parameters: plan.parameters.map((parameter) => ({
+      ...parameter,
+      dtype: numberOf(PROGRAM_DTYPES, parameter.dtype),
+    })),
     persistentSpaces: plan.persistentSpaces.map(spaceToWire),
     optimizer: { [plan.optimizer.kind]: plan.optimizer },
     executables: plan.executables.map(executableToWire),
@@ -133,7 +146,7 @@ export function rankPlanFromWire(wire: WireRankPlan): RankPlan {
 }
 
 function rankParameterFromWire({ owned, dtype, ...parameter }: WireRankParameter): RankParameter {
-  return { ...parameter, dtype: nameOf(DTYPES, dtype), ...(owned ? { owned } : {}) };
+  return { ...parameter, dtype: nameOf(PROGRAM_DTYPES, dtype), ...(owned ? { owned } : {}) };
 }
 
 function bucketFromWire({ pieceLength = 0, ...bucket }: Bucket): Bucket {

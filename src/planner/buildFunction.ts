@@ -5,7 +5,7 @@ import { buildRankExecutable } from '../plan/executable.js';
 import { lowerStage, type ParameterAddress } from '../plan/lower.js';
 import { buildGroups, coordinatesOf } from '../plan/mesh.js';
 import { layOutParameters } from '../plan/parameters.js';
-import type { Executable, Mesh, ParameterPlan, RankPlan } from '../plan/plan.js';
+import type { Executable, Mesh, RankParameter, RankPlan } from '../plan/plan.js';
 import { REPLICATE } from '../tensorparallel/layout.js';
 
 /** The name of the executable in a function's plan. */
@@ -19,13 +19,16 @@ export interface FunctionPlan {
 
 /** One rank, one micro-batch; no input needs a batch dim. Updates are written to the parameters at the end of the run. */
 export function buildFunction(graph: Graph): FunctionPlan {
-  const parameters = graph.parameters.map(({ name, value }) => ({ name, ...graph.values[value]! }));
+  const parameters = graph.parameters.map(({ name, value }) => {
+    const { shape, dtype, storedAs } = graph.values[value]!;
+    return { name, shape, dtype: storedAs ?? dtype };
+  });
   const rank = buildStateRank({ pp: 1, dp: 1, tp: 1 }, 0, parameters);
   return { rank, executable: buildFunctionExecutable(FUNCTION_EXECUTABLE, graph, rank, rank.parameters) };
 }
 
 /** Something a rank keeps between runs: the part of it that this rank holds. */
-export type StateShard = Pick<ParameterPlan, 'name' | 'shape' | 'dtype'>;
+export type StateShard = Pick<RankParameter, 'name' | 'shape' | 'dtype'>;
 
 /** A rank that holds `shards` in its persistent arena and has nothing to run yet. */
 export function buildStateRank(mesh: Mesh, rank: number, shards: readonly StateShard[]): RankPlan {

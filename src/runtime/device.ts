@@ -3,6 +3,9 @@ import type { Executable, RankPlan } from '../plan/plan.js';
 
 export type HostArray = Float32Array | Int32Array | Uint8Array;
 
+/** What parameters are written as; int8 ones also as int32. */
+export type ParameterArray = Float32Array | Int32Array | Int8Array;
+
 /** Where a peer can find one of this rank's arenas (memfd): opened as /proc/<pid>/fd/<fd>. */
 export interface ArenaHandle {
   readonly rank: number;
@@ -50,7 +53,7 @@ export interface Device {
   /** Maps the peers' arenas. Called after every open/load of the whole group, with all new handles. */
   connect(handles: readonly ArenaHandle[]): Promise<void>;
   /** `index` into RankPlan.parameters; `kind` 'value' or moment number. The data is the local shard. */
-  write(index: number, kind: 'value' | number, data: Float32Array | Int32Array): Promise<void>;
+  write(index: number, kind: 'value' | number, data: ParameterArray): Promise<void>;
   read(index: number, kind: 'value' | number): Promise<Float32Array | Int32Array>;
   /** How many updates the optimizer has made (Adam's bias correction); restored from checkpoints. */
   setUpdates(updates: number): void;

@@ -3,7 +3,7 @@ import { MerakError } from '../errors.js';
 import type { Layout } from './layout.js';
 
 export type ShardLayout = Extract<Layout, { readonly kind: 'shard' }>;
-export type TensorData = Float32Array | Int32Array | Uint8Array;
+export type TensorData = Float32Array | Int32Array | Int8Array | Uint8Array;
 
 /** A shard of `dim` without padding. */
 export function shard(dim: number, size: number, parts = 1): ShardLayout {
@@ -135,5 +135,6 @@ export function product(sizes: readonly number[]): number {
 
 function zeros<T extends TensorData>(like: T, length: number): T {
   if (like instanceof Float32Array) return new Float32Array(length) as T;
+  if (like instanceof Int8Array) return new Int8Array(length) as T;
   return (like instanceof Int32Array ? new Int32Array(length) : new Uint8Array(length)) as T;
 }

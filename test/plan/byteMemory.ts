@@ -1,6 +1,7 @@
 /** Plays a rank's instruction list on a memory of bytes that only remembers who wrote what, and reports every misread. */
-import { numElements, valueBytes } from '../../src/graph/cost.js';
+import { valueBytes } from '../../src/graph/cost.js';
 import type { Executable, Program, ProgramValue, RankPlan, Slots, Space } from '../../src/plan/plan.js';
+import { asGraphValue } from '../../src/plan/programValue.js';
 
 const VIEWS = new Set(['Reshape', 'Identity', 'ExpandDims']);
 
@@ -19,9 +20,10 @@ export function misreads(rank: RankPlan, executable: Executable): string[] {
   const persistent = new Set<Space>(rank.persistentSpaces.map(({ space }) => space));
   let numTokens = 0;
 
-  const region = ({ shape, dtype, space, offset }: ProgramValue, slot: number) => {
+  const region = (value: ProgramValue, slot: number) => {
+    const { space, offset } = value;
     const plan = spaces.get(space);
-    const bytes = dtype === 'bfloat16' ? 2 * numElements(shape) : valueBytes({ shape, dtype, batchDim: -1 });
+    const bytes = valueBytes(asGraphValue(value));
     if (plan === undefined || slot >= plan.numSlots || offset + bytes > plan.bytesPerSlot) {
       problems.push(`${space}[${slot}]+${offset} of ${bytes} bytes is outside its space`);
       return { arena: 'working', start: 0, end: 0 } as const;

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { MerakError } from '../../errors.js';
 import type { Attrs, DType } from '../../graph/graph.js';
 import type { Executable, Group, RankPlan } from '../../plan/plan.js';
-import type { ArenaHandle, HostArray } from '../device.js';
+import type { ArenaHandle, HostArray, ParameterArray } from '../device.js';
 
 export interface TensorSpec {
   readonly shape: readonly number[];
@@ -74,8 +74,8 @@ export interface NativeEngine {
   handles(): NativeHandle[];
   load(executable: Executable): Promise<NativeHandle>;
   connect(handles: readonly ArenaHandle[]): Promise<void>;
-  write(index: number, moment: number, data: HostArray): Promise<void>;
-  read(index: number, moment: number): Promise<Float32Array | Int32Array>;
+  write(index: number, moment: number, data: HostArray | ParameterArray): Promise<void>;
+  read(index: number, moment: number): Promise<ParameterArray>;
   setUpdates(updates: number): Promise<void>;
   run(executable: string, input: NativeStepInput): Promise<NativeStepResult>;
   abort(reason: string): void;

@@ -1,7 +1,7 @@
 /** A rank's plan on the native engine. */
 import { MerakError } from '../../errors.js';
 import type { Executable, RankPlan } from '../../plan/plan.js';
-import type { ArenaHandle, Device, StepInput, StepResult } from '../device.js';
+import type { ArenaHandle, Device, ParameterArray, StepInput, StepResult } from '../device.js';
 import { type CollectiveTime, type KernelTime, loadAddon, type NativeEngine, type NativeHandle } from './addon.js';
 import { toMerakError, translated } from './error.js';
 
@@ -44,12 +44,13 @@ export class NativeDevice implements Device {
     await translated(() => this.#open().connect(peers));
   }
 
-  async write(index: number, kind: 'value' | number, data: Float32Array | Int32Array): Promise<void> {
+  async write(index: number, kind: 'value' | number, data: ParameterArray): Promise<void> {
     await translated(() => this.#open().write(index, momentOf(kind), data));
   }
 
   async read(index: number, kind: 'value' | number): Promise<Float32Array | Int32Array> {
-    return translated(() => this.#open().read(index, momentOf(kind)));
+    const data = await translated(() => this.#open().read(index, momentOf(kind)));
+    return data instanceof Int8Array ? Int32Array.from(data) : data;
   }
 
   setUpdates(updates: number): void {

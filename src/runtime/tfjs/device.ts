@@ -3,12 +3,12 @@ import * as tf from '@tensorflow/tfjs';
 import { MerakError } from '../../errors.js';
 import type { Executable, RankPlan } from '../../plan/plan.js';
 import type { HostCommunicator } from '../communicator.js';
-import type { ArenaHandle, Device, StepInput, StepResult } from '../device.js';
+import type { ArenaHandle, Device, ParameterArray, StepInput, StepResult } from '../device.js';
 import { localCommunicators } from '../localCommunicator.js';
 import { backendName, restoreBackend, useBackend } from './backend.js';
 import { type CompiledProgram, compile, valuesIn } from './compile.js';
 import type { StepContext } from './context.js';
-import { makeTensor, numElements, readTensor } from './hostData.js';
+import { makeTensor, numElements, readTensor, tensorDType } from './hostData.js';
 import { runStep } from './step.js';
 import { createStorage, type Storage } from './storage.js';
 
@@ -60,7 +60,7 @@ export class TfjsDevice implements Device {
     }
     this.plan = plan;
     for (const { shape, dtype, offset, trainable, gradientOffset, momentOffsets, owned } of plan.parameters) {
-      this.persistent.set('parameters', 0, offset, tf.zeros([...shape], dtype));
+      this.persistent.set('parameters', 0, offset, tf.zeros([...shape], tensorDType(dtype)));
       if (trainable && gradientOffset >= 0) this.persistent.set('gradients', 0, gradientOffset, tf.zeros([...shape]));
       const momentShape = owned === undefined ? [...shape] : [owned.end - owned.begin];
       for (const moment of momentOffsets) this.persistent.set('optimizer', 0, moment, tf.zeros(momentShape));
@@ -87,7 +87,7 @@ export class TfjsDevice implements Device {
     await this.communicator?.connect(handles);
   }
 
-  async write(index: number, kind: 'value' | number, data: Float32Array | Int32Array): Promise<void> {
+  async write(index: number, kind: 'value' | number, data: ParameterArray): Promise<void> {
     const { space, offset, parameter } = this.place(index, kind);
     const { owned } = parameter;
     const shape = kind === 'value' || owned === undefined ? parameter.shape : [owned.end - owned.begin];

@@ -1,9 +1,16 @@
 /** Tensors to bytes and back, in the arena's representation: float32, int32, and one byte per bool. */
 import * as tf from '@tensorflow/tfjs';
+import type { DType } from '../../graph/graph.js';
 import type { ProgramDType } from '../../plan/plan.js';
-import type { HostArray } from '../device.js';
+import type { HostArray, ParameterArray } from '../device.js';
 
-/** tfjs computes in float32 what a plan keeps in bfloat16. */
+/** tfjs computes in float32 what a plan keeps in bfloat16, in int32 what it keeps in int8. */
+export function tensorDType(dtype: ProgramDType): DType {
+  if (dtype === 'bfloat16') return 'float32';
+  return dtype === 'int8' ? 'int32' : dtype;
+}
+
+/** Of a tensor. */
 export function bytesPerElement(dtype: ProgramDType): number {
   return dtype === 'bool' ? 1 : 4;
 }
@@ -16,7 +23,7 @@ export function numElements(shape: readonly number[]): number {
 export function arrayOf(bytes: Uint8Array, dtype: ProgramDType): HostArray {
   const copy = bytes.slice();
   if (dtype === 'bool') return copy;
-  return dtype === 'int32' ? new Int32Array(copy.buffer) : new Float32Array(copy.buffer);
+  return tensorDType(dtype) === 'int32' ? new Int32Array(copy.buffer) : new Float32Array(copy.buffer);
 }
 
 export function viewBytes(data: HostArray): Uint8Array {
@@ -32,6 +39,7 @@ export async function readTensor(tensor: tf.Tensor): Promise<HostArray> {
 }
 
 /** Makes a tensor over its own copy of `data`. */
-export function makeTensor(data: HostArray, shape: readonly number[], dtype: ProgramDType): tf.Tensor {
-  return tf.tensor(data.slice(), [...shape], dtype === 'bfloat16' ? 'float32' : dtype);
+export function makeTensor(data: HostArray | ParameterArray, shape: readonly number[], dtype: ProgramDType): tf.Tensor {
+  const copy = data instanceof Int8Array ? Int32Array.from(data) : data.slice();
+  return tf.tensor(copy, [...shape], tensorDType(dtype));
 }

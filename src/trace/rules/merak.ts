@@ -27,6 +27,11 @@ export const merakRules: Rules = {
   },
   ...each(['MerakGelu', 'MerakGeluGrad', 'MerakDropout', 'MerakAllReduce', 'MerakFanOut'], like('x')),
   ...each(['MerakAllReduceStart', 'MerakWait'], like('x')),
+  MerakQuantise: like('x', 'int32'),
+  MerakQuantisedMatMul: (inputs, attrs) => {
+    const shape = [...need(inputs, 'a').shape.slice(0, -1), need(inputs, 'b').shape.at(-1) ?? 1];
+    return spec(shape, attrs.outputScale === undefined ? 'float32' : 'int32');
+  },
   MerakSoftmaxCrossEntropy: (inputs) => {
     const rows = spec(need(inputs, 'logits').shape.slice(0, -1), 'float32');
     return [rows, rows];
