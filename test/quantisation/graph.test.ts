@@ -102,7 +102,7 @@ describe('quantiseGraph', () => {
 
   it('a transposed weight is turned round', async () => {
     const matrix = tf.variable(tf.randomNormal([5, 4], 0, 1, 'float32', 2), true, 'turned');
-    const model: merak.UserModel = {
+    const model: merak.FunctionalModel = {
       loss: ({ x }) => tf.mean(x!),
       predict: ({ x }) => tf.relu(tf.matMul(tf.relu(tf.matMul(x!, matrix, false, true)), matrix)),
     };

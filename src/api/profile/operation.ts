@@ -44,6 +44,7 @@ export function operationsOf(executable: Executable): (program: ProgramKind, ind
 const DTYPES: Readonly<Record<ProgramValue['dtype'], string>> = {
   float32: 'f32',
   bfloat16: 'bf16',
+  int8: 'i8',
   int32: 'i32',
   bool: 'bool',
 };
