@@ -282,13 +282,15 @@ void Step::update() {
   double scale = gradient_scale_;
   if (engine_.plan_.clip_norm > 0) {
     double sum = local_square_sum(engine_.plan_, engine_.persistent_->data());
+    // Every data-parallel replica brings the same. Said of this rank's own sum: one without gradients cannot know whether others
+    // have theirs in pieces.
+    if (!engine_.plan_.shards_optimizer()) sum /= engine_.plan_.dp;
     const int world = engine_.plan_.group_of("world");
     if (context_.comm && world >= 0) {
       std::vector<double> all(static_cast<size_t>(engine_.plan_.world_size()));
       context_.comm->all_gather(world, &sum, all.data(), sizeof sum);
       sum = 0;
       for (const double part : all) sum += part;
-      if (!engine_.plan_.shards_optimizer()) sum /= engine_.plan_.dp;  // every data-parallel replica brought the same
     }
     result_.gradient_norm = std::sqrt(sum) * gradient_scale_;
     scale *= engine_.plan_.clip_norm / std::max(result_.gradient_norm, engine_.plan_.clip_norm);

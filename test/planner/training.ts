@@ -1,10 +1,11 @@
-/** Traces small models and runs plans in this process, one TfjsDevice per rank. */
+/** Traces small models and runs plans in this process, one device per rank. */
 import type * as tf from '@tensorflow/tfjs';
 import { optimizeGraph } from '../../src/graph/passes/optimize.js';
 import type { Plan } from '../../src/plan/plan.js';
 import { buildPlan, type PlanInput } from '../../src/planner/buildPlan.js';
-import type { HostArray, StepResult } from '../../src/runtime/device.js';
+import type { ArenaHandle, Device, HostArray, StepResult } from '../../src/runtime/device.js';
 import { localCommunicators } from '../../src/runtime/localCommunicator.js';
+import { NativeDevice } from '../../src/runtime/native/device.js';
 import { TfjsDevice } from '../../src/runtime/tfjs/device.js';
 import { mergeParameter, sliceParameter } from '../../src/tensorparallel/shards.js';
 import type { FieldSpec, TraceMode, UserModel } from '../../src/trace/model.js';
@@ -48,16 +49,23 @@ export interface Cluster {
   close(): void;
 }
 
-export async function startPlan(input: PlanInput, values: ReadonlyMap<string, Float32Array>): Promise<Cluster> {
+export async function startPlan(
+  input: PlanInput,
+  values: ReadonlyMap<string, Float32Array>,
+  runtime: 'tfjs' | 'native' = 'tfjs',
+): Promise<Cluster> {
   const plan = buildPlan(input);
   const communicators = localCommunicators(plan.ranks.length);
-  const devices = plan.ranks.map((_, rank) => new TfjsDevice({ communicator: communicators[rank]! }));
+  const devices = plan.ranks.map(
+    (_, rank): Device =>
+      runtime === 'native' ? new NativeDevice() : new TfjsDevice({ communicator: communicators[rank]! }),
+  );
+  const handles: ArenaHandle[] = [];
   await Promise.all(
     plan.ranks.map(async (rank, index) => {
       const device = devices[index]!;
-      await device.open(rank);
-      for (const executable of rank.executables) await device.load(executable);
-      await device.connect([]);
+      handles.push(...(await device.open(rank)));
+      for (const executable of rank.executables) handles.push(...(await device.load(executable)));
       for (const [at, { parameter }] of rank.parameters.entries()) {
         const { name, shape, layout } = plan.parameters[parameter]!;
         await device.write(
@@ -68,6 +76,7 @@ export async function startPlan(input: PlanInput, values: ReadonlyMap<string, Fl
       }
     }),
   );
+  for (const device of devices) await device.connect(handles);
   return {
     plan,
     run: (executable, step, inputs) =>
