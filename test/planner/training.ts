@@ -108,6 +108,11 @@ export async function startPlan(
   };
 }
 
+/** Of the ranks where the model ends. */
+export function lossOf(results: readonly StepResult[]): number {
+  return results.map(({ metrics }) => metrics.loss).findLast((loss) => loss !== undefined)!;
+}
+
 function shareOf(data: HostArray, numReplicas: number, replica: number): HostArray {
   const size = data.length / numReplicas;
   return data.slice(replica * size, (replica + 1) * size);
