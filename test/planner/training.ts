@@ -43,7 +43,12 @@ export function traced(
 export interface Cluster {
   readonly plan: Plan;
   /** Runs on every rank; `inputs` maps a field to the data of the whole batch. Results by rank. */
-  run(executable: string, step: number, inputs: ReadonlyMap<string, HostArray>): Promise<StepResult[]>;
+  run(
+    executable: string,
+    step: number,
+    inputs: ReadonlyMap<string, HostArray>,
+    learningRate?: number,
+  ): Promise<StepResult[]>;
   /** Logical parameters, merged from the shards of the first stage that holds each. */
   parameters(): Promise<Map<string, Float32Array>>;
   close(): void;
@@ -79,12 +84,12 @@ export async function startPlan(
   for (const device of devices) await device.connect(handles);
   return {
     plan,
-    run: (executable, step, inputs) =>
+    run: (executable, step, inputs, learningRate = 0.05) =>
       Promise.all(
         devices.map((device, rank) => {
           const { dp } = plan.ranks[rank]!.coordinates;
           const mine = new Map([...inputs].map(([name, data]) => [name, shareOf(data, plan.mesh.dp, dp)]));
-          return device.run(executable, { step, seed: 3, learningRate: 0.05, inputs: mine, timeoutSeconds: 60 });
+          return device.run(executable, { step, seed: 3, learningRate, inputs: mine, timeoutSeconds: 60 });
         }),
       ),
     async parameters() {
