@@ -43,11 +43,20 @@ Spaces to_spaces(const Napi::Object& object, const char* name) {
   return spaces;
 }
 
+// Of the rank's model chunks; 0 where it is not said.
+int chunk_of(const Napi::Object& object) {
+  constexpr int64_t kMostChunks = 1 << 16;
+  const int64_t chunk = object.Get("chunk").IsNumber() ? integer(object, "chunk") : 0;
+  if (chunk < 0 || chunk >= kMostChunks) throw EngineError("plan/invalid", "no model has a chunk " + std::to_string(chunk));
+  return static_cast<int>(chunk);
+}
+
 Program to_program(const Napi::Value& value) {
   const auto object = value.As<Napi::Object>();
   Program program;
   const std::string kind = text_field(object, "kind");
   program.kind = kind == "forward" ? ProgramKind::forward : kind == "recompute" ? ProgramKind::recompute : kind == "weights" ? ProgramKind::weights : ProgramKind::backward;
+  program.chunk = chunk_of(object);
   program.values = list<ProgramValue>(object, "values", [](const Napi::Value& item) {
     const auto entry = item.As<Napi::Object>();
     return ProgramValue{to_tensor_type(entry), to_space(text_field(entry, "space")), integer(entry, "offset")};
@@ -71,8 +80,8 @@ Program to_program(const Napi::Value& value) {
 }
 
 Op to_op(const std::string& kind) {
-  static const std::array<const char*, 11> names = {"load", "forward", "recompute", "backward", "weights", "send",
-                                                    "receive", "zero", "reduce", "reduceState", "update"};
+  static const std::array<const char*, 12> names = {"load", "forward", "recompute", "backward", "weights", "send",
+                                                    "receive", "handOver", "zero", "reduce", "reduceState", "update"};
   for (size_t i = 0; i < names.size(); i++)
     if (kind == names[i]) return static_cast<Op>(i);
   throw EngineError("plan/invalid", "no instruction is called " + kind);
@@ -88,6 +97,9 @@ Instruction to_instruction(const Napi::Value& value) {
   instruction.micro = optional("micro", 0);
   instruction.slot = optional("slot", -1);
   instruction.peer = static_cast<int>(optional("peer", -1));
+  instruction.chunk = chunk_of(object);
+  instruction.bytes = optional("bytes", 0);
+  instruction.to = optional("to", -1);
   if (object.Get("what").IsString())
     instruction.message = text_field(object, "what") == "gradient" ? Message::gradient : Message::activation;
   instruction.slots.fill(-1);
@@ -101,7 +113,7 @@ Instruction to_instruction(const Napi::Value& value) {
 
 InputPlan to_field(const Napi::Value& value) {
   const auto object = value.As<Napi::Object>();
-  return {text_field(object, "name"), to_tensor_type(object), integer(object, "offset")};
+  return {text_field(object, "name"), to_tensor_type(object), integer(object, "offset"), chunk_of(object)};
 }
 
 Bucket to_bucket(const Napi::Value& value) {

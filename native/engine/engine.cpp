@@ -38,12 +38,19 @@ void check_schedule(const Executable& executable) {
     if (slot >= std::max<int64_t>(1, bytes_of(space).num_slots))
       throw EngineError("plan/invalid", "executable " + executable.name + ": an instruction names a slot that does not exist");
   };
+  const auto check_message = [&](Space space, int64_t slot, int64_t bytes) {
+    check(space, slot);
+    if (slot < 0 || bytes < 0 || bytes > bytes_of(space).bytes_per_slot)
+      throw EngineError("plan/invalid", "executable " + executable.name + ": a message does not fit its slot");
+  };
   for (const Instruction& instruction : executable.schedule) {
     const bool gradient = instruction.message == Message::gradient;
     if (instruction.op == Op::load) check(Space::batch, instruction.slot);
-    else if (instruction.op == Op::send) check(gradient ? Space::sentGradients : Space::sent, instruction.slot);
-    else if (instruction.op == Op::receive) check(gradient ? Space::receivedGradients : Space::received, instruction.slot);
-    else
+    else if (instruction.op == Op::send || instruction.op == Op::receive || instruction.op == Op::hand_over) {
+      const Space from = gradient ? Space::sentGradients : Space::sent, to = gradient ? Space::receivedGradients : Space::received;
+      if (instruction.op != Op::receive) check_message(from, instruction.slot, instruction.bytes);
+      if (instruction.op != Op::send) check_message(to, instruction.op == Op::receive ? instruction.slot : instruction.to, instruction.bytes);
+    } else
       for (int i = 0; i < kNumSpaces; i++) check(static_cast<Space>(i), instruction.slots[i]);
     if (instruction.micro < 0 || instruction.micro >= executable.num_micro_batches)
       throw EngineError("plan/invalid", "executable " + executable.name + ": an instruction names a micro-batch that does not exist");
@@ -87,11 +94,13 @@ ArenaHandle Engine::load(Executable executable) {
   }
   loaded.sent[0].resize(static_cast<size_t>(plan.spaces[static_cast<int>(Space::sent)].num_slots));
   loaded.sent[1].resize(static_cast<size_t>(plan.spaces[static_cast<int>(Space::sentGradients)].num_slots));
+  const auto num_chunks = static_cast<size_t>(plan.num_chunks());
+  loaded.sent_floats.resize(num_chunks);
   for (const Program& program : plan.programs)
     if (program.kind == ProgramKind::forward)
       for (const ProgramValue& value : program.values)
         if (value.space == Space::sent && value.type.dtype == DType::f32)
-          loaded.sent_floats.emplace_back(value.offset, value.type.numel());
+          loaded.sent_floats[static_cast<size_t>(program.chunk)].emplace_back(value.offset, value.type.numel());
   for (const Instruction& instruction : plan.schedule)
     loaded.trains = loaded.trains || instruction.op == Op::backward || instruction.op == Op::update;
   loaded.changes_parameters = loaded.trains;
@@ -102,30 +111,30 @@ ArenaHandle Engine::load(Executable executable) {
   const std::string name = plan.name;
   executables_.erase(name);
   LoadedExecutable& placed = executables_.emplace(name, std::move(loaded)).first->second;
-  placed.programs.resize(kNumProgramKinds);
+  placed.programs.resize(kNumProgramKinds * num_chunks);
   try {
     for (const Program& program : placed.plan.programs) {
       CompiledProgram compiled = compile_program(program, placed.plan.spaces, placed.plan.num_micro_batches > 1 || !placed.changes_parameters);
       placed.scratch_bytes = std::max(placed.scratch_bytes, compiled.scratch_bytes);
       placed.max_pointers = std::max(placed.max_pointers, compiled.max_pointers);
-      placed.programs[static_cast<int>(program.kind)] = std::move(compiled);
+      placed.programs[static_cast<size_t>(program.index())] = std::move(compiled);
     }
     for (const Instruction& instruction : placed.plan.schedule) {
-      const int kind = static_cast<int>(instruction.op) - static_cast<int>(Op::forward);
-      if (kind >= 0 && kind < kNumProgramKinds && !placed.programs[kind].program)
+      const auto index = static_cast<size_t>(instruction.program());
+      if (instruction.program() >= 0 && (index >= placed.programs.size() || !placed.programs[index].program))
         throw EngineError("plan/invalid", "executable " + name + " runs a program that it does not have");
     }
     // A program starts gradients only where the schedule runs it after `zero`.
-    for (int kind = 0; kind < kNumProgramKinds; kind++) {
+    for (size_t index = 0; index < placed.programs.size(); index++) {
       bool zeroes = false, runs = false, early = false;
       for (const Instruction& instruction : placed.plan.schedule) {
         zeroes = zeroes || instruction.op == Op::zero;
-        const bool is_this = static_cast<int>(instruction.op) - static_cast<int>(Op::forward) == kind;
+        const bool is_this = instruction.program() == static_cast<int>(index);
         runs = runs || is_this;
         early = early || (is_this && !zeroes);
       }
       if (!runs || early)
-        for (CompiledNode& node : placed.programs[kind].nodes) node.first.reset();
+        for (CompiledNode& node : placed.programs[index].nodes) node.first.reset();
     }
     if (placed.trains) placed.overlap = plan_overlap(plan_, placed.plan, placed.programs);
     if (placed.trains) placed.zeroed = settle_gradient_starts(placed.programs, plan_.spaces[static_cast<int>(Space::gradients)].bytes());

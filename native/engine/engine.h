@@ -20,7 +20,7 @@ namespace merak {
 struct LoadedExecutable {
   Executable plan;
   std::shared_ptr<Arena> arena;
-  std::vector<CompiledProgram> programs;  // by ProgramKind; empty where the executable has none
+  std::vector<CompiledProgram> programs;  // by Program::index; empty where the executable has none
   bool trains = false;
   bool changes_parameters = false;  // a run may leave other parameters than it found
   // Gradients to zero before a step; the rest are written before they are added to.
@@ -32,8 +32,8 @@ struct LoadedExecutable {
     int peer = -1;
   };
   std::array<std::vector<Sent>, 2> sent;
-  // Offset and length of the float tensors in a `sent` slot.
-  std::vector<std::pair<int64_t, int64_t>> sent_floats;
+  // Per chunk: offset and length of the float tensors that it leaves in a `sent` slot.
+  std::vector<std::vector<std::pair<int64_t, int64_t>>> sent_floats;
   size_t scratch_bytes = 0, max_pointers = 0;
 };
 

@@ -36,13 +36,13 @@ void Step::check_finite(const Instruction& instruction) {
   if (!plan_.metrics.empty() && !std::isfinite(metrics()[0]))
     fail(std::isnan(metrics()[0]) ? "the loss is NaN" : "the loss is infinite");
   const std::byte* slot = space(Space::sent, instruction.slots[static_cast<int>(Space::sent)]);
-  for (const auto& [offset, length] : loaded_.sent_floats)
+  for (const auto& [offset, length] : loaded_.sent_floats[static_cast<size_t>(instruction.chunk)])
     if (MERAK_PICK(has_nan)(reinterpret_cast<const float*>(slot + offset), static_cast<size_t>(length)))
       fail("an activation is NaN");
 }
 
 std::string Step::first_not_finite(const Instruction& instruction) {
-  CompiledProgram& compiled = loaded_.programs[0];
+  CompiledProgram& compiled = loaded_.programs[static_cast<size_t>(instruction.program())];
   const Program& program = *compiled.program;
   const Bases bases = bases_of(instruction);
   std::vector<int> producer(program.values.size(), -1);

@@ -35,18 +35,18 @@ OverlapPlan plan_overlap(const RankPlan& plan, const Executable& executable, con
   const int dp_group = plan.dp > 1 ? plan.group_of("dp") : -1;
   if (dp_group < 0 || plan.tp > 1) return overlap;
   std::vector<Write> writes;
-  int kind = -1;
+  int program = -1;
   for (size_t k = 0; k < programs.size(); k++) {
     std::vector<Write> some = writes_of(programs[k]);
     if (some.empty()) continue;
-    if (kind >= 0) return overlap;
-    kind = static_cast<int>(k);
+    if (program >= 0) return overlap;
+    program = static_cast<int>(k);
     writes = std::move(some);
   }
-  if (kind < 0) return overlap;
+  if (program < 0) return overlap;
   bool runs = false;
   for (size_t i = 0; i < executable.schedule.size(); i++)
-    if (static_cast<int>(executable.schedule[i].op) - static_cast<int>(Op::forward) == kind) {
+    if (executable.schedule[i].program() == program) {
       overlap.instruction = i;
       runs = true;
     }
@@ -75,7 +75,7 @@ OverlapPlan plan_overlap(const RankPlan& plan, const Executable& executable, con
       begin = cut;
     }
   }
-  if (!overlap.chunks.empty()) overlap.kind = kind;
+  if (!overlap.chunks.empty()) overlap.program = program;
   std::sort(overlap.chunks.begin(), overlap.chunks.end(), [](const GradientChunk& x, const GradientChunk& y) {
     return x.ready_after != y.ready_after ? x.ready_after < y.ready_after : x.offset < y.offset;
   });

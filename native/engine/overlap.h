@@ -13,7 +13,7 @@ struct GradientChunk {
 };
 
 struct OverlapPlan {
-  int kind = -1;                     // the program that makes the gradients; -1: nothing overlaps
+  int program = -1;                  // the one that makes the gradients, by Program::index; -1: nothing overlaps
   size_t instruction = 0;            // its last run in the schedule
   std::vector<GradientChunk> chunks; // by ready_after, then offset: the same order on every replica
 };

@@ -1,6 +1,7 @@
 // A rank's plan as the engine sees it: the C++ mirror of src/plan/plan.ts.
 #pragma once
-#include <array>  // spaces by index
+#include <algorithm>  // std::max
+#include <array>      // spaces by index
 
 #include "comm/communicator.h"  // GroupSpec
 #include "engine/kernel.h"      // TensorType, Attrs
@@ -42,26 +43,37 @@ constexpr int kNumProgramKinds = 4;
 
 struct Program {
   ProgramKind kind = ProgramKind::forward;
+  int chunk = 0;  // of the rank's model chunks
   std::vector<ProgramValue> values;
   std::vector<ProgramNode> nodes;
+  int index() const { return chunk * kNumProgramKinds + static_cast<int>(kind); }  // among an executable's
 };
 
-enum class Op : uint8_t { load, forward, recompute, backward, weights, send, receive, zero, reduce, reduce_state, update };
+enum class Op : uint8_t { load, forward, recompute, backward, weights, send, receive, hand_over, zero, reduce, reduce_state, update };
 enum class Message : uint8_t { activation, gradient };  // also the communicator's tag
 
 struct Instruction {
   Op op = Op::zero;
   int64_t micro = 0;
-  int64_t slot = -1;                    // load, send, receive
+  int chunk = 0;
+  int64_t slot = -1;                    // load, send, receive, hand_over
   std::array<int64_t, kNumSpaces> slots{};  // programs: slot of each space, -1 where none
   Message message = Message::activation;
+  int64_t bytes = 0;  // of a message
   int peer = -1;
+  int64_t to = -1;    // hand_over: the slot it is handed to
+  // Which of an executable's programs it runs; negative when none.
+  int program() const {
+    const int kind = static_cast<int>(op) - static_cast<int>(Op::forward);
+    return kind >= 0 && kind < kNumProgramKinds ? chunk * kNumProgramKinds + kind : -1;
+  }
 };
 
 struct InputPlan {
   std::string name;
   TensorType type;  // one micro-batch
   int64_t offset = 0;
+  int chunk = 0;
 };
 using OutputPlan = InputPlan;
 
@@ -81,6 +93,11 @@ struct Executable {
   std::vector<std::string> metrics;
   std::vector<OutputPlan> outputs;
   std::vector<ConstantPlan> constants;
+  int num_chunks() const {
+    int most = 0;
+    for (const Program& program : programs) most = std::max(most, program.chunk);
+    return most + 1;
+  }
 };
 
 struct RankParameter {

@@ -19,7 +19,7 @@ struct Span {
   enum class Kind : uint8_t { step, instruction, node, exchange, awaited };
   Kind kind = Kind::step;
   int64_t index = 0;     // instruction: place in the schedule; node: place in its program; exchange: an Exchange
-  int64_t detail = -1;   // node: the ProgramKind; exchange: the group, or the peer of a message
+  int64_t detail = -1;   // node: the Program::index; exchange: the group, or the peer of a message
   double begin = 0, end = 0;
   double wait = 0;       // exchange: seconds of it spent waiting for peers
   double bytes = 0;      // exchange: of this rank's buffer

@@ -115,6 +115,7 @@ void Step::execute(const Instruction& instruction) {
       return run_program(instruction);
     case Op::send: return send(instruction);
     case Op::receive: return receive(instruction);
+    case Op::hand_over: return hand_over(instruction);
     case Op::zero: return zero();
     case Op::reduce: return reduce();
     case Op::reduce_state: return reduce_buckets(engine_.plan_.state_buckets, Space::parameters, 1.0f);
@@ -137,12 +138,13 @@ Bases Step::bases_of(const Instruction& instruction) const {
 void Step::load(const Instruction& instruction) {
   std::byte* slot = space(Space::batch, instruction.slot);
   for (size_t i = 0; i < plan_.inputs.size(); i++) {
+    if (plan_.inputs[i].chunk != instruction.chunk) continue;
     const size_t bytes = plan_.inputs[i].type.bytes();
     std::memcpy(slot + plan_.inputs[i].offset, fields_[i] + static_cast<size_t>(instruction.micro) * bytes, bytes);
   }
 }
 
-void Step::run_node(CompiledNode& node, const Bases& bases, bool starts, int kind) {
+void Step::run_node(CompiledNode& node, const Bases& bases, bool starts, int program) {
   const void** inputs = engine_.input_pointers_.data();
   void** outputs = engine_.output_pointers_.data();
   for (size_t i = 0; i < node.inputs.size(); i++) inputs[i] = bases[static_cast<int>(node.inputs[i].space)] + node.inputs[i].offset;
@@ -153,22 +155,22 @@ void Step::run_node(CompiledNode& node, const Bases& bases, bool starts, int kin
   const double end = steady_seconds();
   node.seconds += end - begin;
   node.num_runs++;
-  if (engine_.recorder_.on() && kind >= 0)
-    engine_.recorder_.add({.kind = Span::Kind::node, .index = node.node, .detail = kind, .begin = begin, .end = end});
+  if (engine_.recorder_.on() && program >= 0)
+    engine_.recorder_.add({.kind = Span::Kind::node, .index = node.node, .detail = program, .begin = begin, .end = end});
 }
 
 void Step::run_program(const Instruction& instruction) {
-  const int kind = static_cast<int>(instruction.op) - static_cast<int>(Op::forward);
-  CompiledProgram& program = loaded_.programs[static_cast<size_t>(kind)];
+  const int index = instruction.program();
+  CompiledProgram& program = loaded_.programs[static_cast<size_t>(index)];
   const Bases bases = bases_of(instruction);
   context_.micro = instruction.micro;
   const OverlapPlan& overlap = loaded_.overlap;
-  overlaps_ = overlap.kind >= 0 && &instruction == &plan_.schedule[overlap.instruction];
+  overlaps_ = overlap.program >= 0 && &instruction == &plan_.schedule[overlap.instruction];
   for (size_t i = 0; i < program.nodes.size(); i++) {
     CompiledNode& node = program.nodes[i];
     check_abort();
     try {
-      run_node(node, bases, program.starts, kind);
+      run_node(node, bases, program.starts, index);
       if (overlaps_) start_chunks(i);
     } catch (const CommError&) {
       throw;
@@ -209,7 +211,7 @@ void Step::wait_for_slot(Message message, int64_t slot) {
 void Step::send(const Instruction& instruction) {
   const Space from = instruction.message == Message::activation ? Space::sent : Space::sentGradients;
   const std::byte* data = space(from, instruction.slot);
-  const size_t bytes = static_cast<size_t>(plan_.spaces[static_cast<int>(from)].bytes_per_slot);
+  const auto bytes = static_cast<size_t>(instruction.bytes);
   if (!context_.comm) throw EngineError("plan/invalid", "a rank alone cannot send");
   if (bytes) {
     const uint64_t ticket = context_.comm->send(instruction.peer, static_cast<int>(instruction.message), data, bytes);
@@ -219,9 +221,15 @@ void Step::send(const Instruction& instruction) {
 
 void Step::receive(const Instruction& instruction) {
   const Space to = instruction.message == Message::activation ? Space::received : Space::receivedGradients;
-  const size_t bytes = static_cast<size_t>(plan_.spaces[static_cast<int>(to)].bytes_per_slot);
+  const auto bytes = static_cast<size_t>(instruction.bytes);
   if (!context_.comm) throw EngineError("plan/invalid", "a rank alone cannot receive");
   if (bytes) context_.comm->receive(instruction.peer, static_cast<int>(instruction.message), space(to, instruction.slot), bytes);
+}
+
+void Step::hand_over(const Instruction& instruction) {
+  const bool gradient = instruction.message == Message::gradient;
+  const Space from = gradient ? Space::sentGradients : Space::sent, to = gradient ? Space::receivedGradients : Space::received;
+  std::memcpy(space(to, instruction.to), space(from, instruction.slot), static_cast<size_t>(instruction.bytes));
 }
 
 void Step::zero() {
@@ -282,13 +290,15 @@ void Step::update() {
   double scale = gradient_scale_;
   if (engine_.plan_.clip_norm > 0) {
     double sum = local_square_sum(engine_.plan_, engine_.persistent_->data());
+    // Every data-parallel replica brings the same. Said of this rank's own sum: one without gradients cannot know whether others
+    // have theirs in pieces.
+    if (!engine_.plan_.shards_optimizer()) sum /= engine_.plan_.dp;
     const int world = engine_.plan_.group_of("world");
     if (context_.comm && world >= 0) {
       std::vector<double> all(static_cast<size_t>(engine_.plan_.world_size()));
       context_.comm->all_gather(world, &sum, all.data(), sizeof sum);
       sum = 0;
       for (const double part : all) sum += part;
-      if (!engine_.plan_.shards_optimizer()) sum /= engine_.plan_.dp;  // every data-parallel replica brought the same
     }
     result_.gradient_norm = std::sqrt(sum) * gradient_scale_;
     scale *= engine_.plan_.clip_norm / std::max(result_.gradient_norm, engine_.plan_.clip_norm);
@@ -316,6 +326,7 @@ void Step::gather_parameters() {
 void Step::collect_outputs(const Instruction& instruction) {
   const std::byte* slot = space(Space::sent, instruction.slots[static_cast<int>(Space::sent)]);
   for (size_t i = 0; i < plan_.outputs.size(); i++) {
+    if (plan_.outputs[i].chunk != instruction.chunk) continue;
     const size_t bytes = plan_.outputs[i].type.bytes();
     std::memcpy(result_.outputs[i].data() + static_cast<size_t>(instruction.micro) * bytes, slot + plan_.outputs[i].offset, bytes);
   }

@@ -17,11 +17,12 @@ class Step {
   void execute_noted(const Instruction& instruction);
   void load(const Instruction& instruction);
   void run_program(const Instruction& instruction);
-  void run_node(CompiledNode& node, const Bases& bases, bool starts = false, int kind = -1);
+  void run_node(CompiledNode& node, const Bases& bases, bool starts = false, int program = -1);
   // What was recorded, with the waits for exchanges beside computation.
   std::vector<Span> take_spans();
   void send(const Instruction& instruction);
   void receive(const Instruction& instruction);
+  void hand_over(const Instruction& instruction);
   void zero();
   void reduce();
   void reduce_buckets(const std::vector<Bucket>& buckets, Space space, float factor);

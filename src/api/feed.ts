@@ -1,6 +1,7 @@
 /** Which part of a batch each rank is fed. */
 import type { HostBatch } from '../data/source.js';
-import type { Executable, RankPlan } from '../plan/plan.js';
+import { endStageOf, rankOf } from '../plan/mesh.js';
+import type { Executable, Plan, RankPlan } from '../plan/plan.js';
 import type { HostArray } from '../runtime/device.js';
 
 /** An executable as loaded on every rank. */
@@ -42,8 +43,7 @@ export function feedOf(loaded: Loaded, plan: RankPlan, batch: HostBatch): Map<st
   );
 }
 
-/** The rank that reports: last stage, first replica, first tensor-parallel rank. */
-export function reportingRank(ranks: readonly RankPlan[]): number {
-  const { mesh } = ranks[0]!;
-  return (mesh.pp - 1) * mesh.dp * mesh.tp;
+/** The rank that reports: the stage where the model ends, first replica, first tensor-parallel rank. */
+export function reportingRank(plan: Plan): number {
+  return rankOf(plan.mesh, { pp: endStageOf(plan), dp: 0, tp: 0 });
 }

@@ -45,7 +45,7 @@ export interface Planned {
  * @throws MerakError of the rooms below: config/*, trace/*, layout/*, plan/*
  */
 export function planModel(model: UserModel, shape: DataShape, options: Options, optimizer: OptimizerPlan): Planned {
-  const { workers, pp, dp, tp, microBatches, schedule, recompute, shardOptimizer } = options;
+  const { workers, pp, dp, tp, microBatches, schedule, chunks, recompute, shardOptimizer } = options;
   const degrees = chooseDegrees({ workers, pp, dp, tp, batchSize: shape.batchSize });
   const fields = model instanceof tf.LayersModel ? completeFields(model, shape.fields) : shape.fields;
   const traces = new Map<number, { readonly trace: Trace; readonly graph: Graph }>();
@@ -74,11 +74,16 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
         cluster,
         optimizer,
         precision: options.precision,
-        pinned: { pp, dp, tp, numMicroBatches, schedule, recompute, shardOptimizer },
+        pinned: { pp, dp, tp, numMicroBatches, schedule, numChunks: chunks, recompute, shardOptimizer },
       });
     }
     const batch = chooseBatch({ batchSize: shape.batchSize, mesh: degrees.mesh, numMicroBatches });
-    const rest = { schedule, recompute: recompute ?? 'auto', shardOptimizer: shardOptimizer ?? false };
+    const rest = {
+      schedule,
+      numChunks: chunks,
+      recompute: recompute ?? 'auto',
+      shardOptimizer: shardOptimizer ?? false,
+    };
     traceAt(batch.microBatchSize);
     return { choice: { mesh: degrees.mesh, ...batch, ...rest }, reason: degrees.reason };
   };

@@ -145,7 +145,7 @@ export class Session {
   async predict(batch: HostBatch): Promise<Prediction[]> {
     const { loaded, results } = await this.run('predict', batch, this.progress.step, 0);
     const { plan } = (await this.current()).planned;
-    const first = reportingRank(plan.ranks);
+    const first = reportingRank(plan);
     // Each replica predicts its own samples; they line up in replica order.
     const replicas = loaded.everyReplicaSeesAll ? 1 : plan.mesh.dp;
     return loaded.ranks[first]!.outputs.map(({ name, shape, dtype }) => {
@@ -165,19 +165,19 @@ export class Session {
   ): Promise<{ loaded: Loaded; result: StepResult; results: StepResult[] }> {
     const running = await this.current();
     const loaded = await this.executable(running, mode, batch);
-    const { ranks } = running.planned.plan;
+    const { plan } = running.planned;
     const { seed, stepTimeout: timeoutSeconds } = this.options;
     const profiler = mode === 'train' ? this.profiler : undefined;
     const results = await running.cluster.run(loaded.name, (rank) => ({
       step,
       seed,
       learningRate,
-      inputs: feedOf(loaded, ranks[rank]!, batch),
+      inputs: feedOf(loaded, plan.ranks[rank]!, batch),
       timeoutSeconds,
       record: profiler !== undefined,
     }));
     profiler?.add(loaded.ranks, results);
-    return { loaded, result: results[reportingRank(ranks)]!, results };
+    return { loaded, result: results[reportingRank(plan)]!, results };
   }
 
   /** The executable for batches of this size: made and loaded when first asked for. */

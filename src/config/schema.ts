@@ -14,9 +14,13 @@ export const optionsSchema = z.strictObject({
   pp: degree.optional().describe('pipeline-parallel degree: stages'),
   microBatches: degree.optional().describe('micro-batches per step and replica'),
   schedule: z
-    .enum(['1f1b', 'scp', 'zb-h1', '1f1b-early', 'gpipe'])
+    .enum(['1f1b', 'scp', 'zb-h1', '1f1b-early', 'gpipe', 'interleaved', 'zb-v'])
     .optional()
-    .describe('pipeline schedule: 1f1b, scp (shifted critical path), zb-h1 (zero bubble), 1f1b-early, or gpipe'),
+    .describe(
+      'pipeline schedule: 1f1b, scp (shifted critical path), zb-h1 (zero bubble), 1f1b-early, gpipe, interleaved, or zb-v ' +
+        '(the last two cut the model into several chunks per stage)',
+    ),
+  chunks: degree.optional().describe('model chunks per stage, for the interleaved schedule (default 2)'),
   subBatches: degree
     .optional()
     .describe('sub-batches of a micro-batch that overlap the exchanges of the tensor axis with computing'),

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { parseWith } from '../config/parse.js';
 import { chromeTrace } from '../pipeline/chromeTrace.js';
 import { drawSchedule } from '../pipeline/draw.js';
+import { recomputingStages } from '../pipeline/recomputingStages.js';
 import { SCHEDULE_NAMES, scheduleByName } from '../pipeline/registry.js';
 import { simulate } from '../pipeline/simulate.js';
 import { numVirtualStages } from '../pipeline/virtualStages.js';
@@ -18,6 +19,7 @@ export const simulateSchema = z.strictObject({
     .default('1f1b')
     .describe(`one of ${SCHEDULE_NAMES.join(', ')}`),
   stages: count.default(4).describe('pipeline stages'),
+  chunks: count.optional().describe('model chunks per stage, for the interleaved schedule (default 2)'),
   microBatches: count.default(8).describe('micro-batches per step'),
   forward: cost.default(1).describe('time of a forward pass'),
   backward: cost
@@ -36,11 +38,10 @@ export async function simulateCommand(flags: Readonly<Record<string, unknown>>):
   const { forward, backward, weight, recompute, send } = options;
   const schedule = scheduleByName(options.schedule, options.stages, options.microBatches, {
     recomputes: recompute > 0,
+    numChunks: options.chunks,
   });
   const virtualStages = Array.from({ length: numVirtualStages(schedule) }, (_, virtual) => virtual);
-  // The shifted critical path, and ZB-H1 in its order, spare the last stage: its backward follows its forward at once.
-  const spared = ['scp', 'zb-h1'].includes(schedule.name) ? virtualStages.length - 1 : -1;
-  const recomputes = virtualStages.map((virtual) => recompute > 0 && virtual !== spared);
+  const recomputes = recomputingStages(schedule.name, virtualStages.length).map((again) => again && recompute > 0);
   const hop = { bytes: 0, route: [], latencySeconds: send };
   const result = simulate({
     schedule,

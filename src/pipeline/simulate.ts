@@ -36,7 +36,7 @@ export interface SimulationInput {
   /** By lower virtual stage; absent: messages take no time. */
   readonly boundaries?: readonly Boundary[];
   readonly links?: readonly Link[];
-  /** Messages of a kind that a stage may have posted and not yet seen taken. Default: the engine's 2. */
+  /** Messages of a kind that a stage may have posted to another and not yet seen taken. Default: the engine's 2. */
   readonly sendSlots?: number;
   /**
    * `background` (default): data moves beside the computing (a NIC, a copy engine). `receiver`: the receiver's own thread
@@ -117,7 +117,7 @@ class Run {
   private readonly posted = new Map<string, number>();
   private readonly arrived = new Set<string>();
   private readonly waiting = new Map<string, () => void>();
-  /** Per stage and kind of message: keys in the order sent. */
+  /** Per sender, receiver and kind of message: keys in the order sent. */
   private readonly sent = new Map<string, string[]>();
   private readonly seconds: readonly (readonly number[])[];
 
@@ -157,10 +157,10 @@ class Run {
     }
     const { receives, sends } = messagesOf(schedule, stage, task);
     this.receive(receives, now, (ready) =>
-      this.awaitSlot(stage, sends, ready, (start) => {
+      this.awaitSlot(sends, ready, (start) => {
         this.compute(stage, start, this.seconds[stage]?.[at] ?? 0, (end) => {
           this.tasks[stage]?.push({ ...task, label: this.labelOf(stage, task), start, end });
-          if (sends !== null) this.post(stage, sends, end);
+          if (sends !== null) this.post(sends, end);
           this.advance(stage, end);
         });
       }),
@@ -194,25 +194,25 @@ class Run {
     else this.waiting.set(`receive ${key}`, () => go(Math.max(now, this.posted.get(key) ?? now)));
   }
 
-  private awaitSlot(stage: number, message: Message | null, now: number, then: (time: number) => void): void {
+  private awaitSlot(message: Message | null, now: number, then: (time: number) => void): void {
     if (message === null || message.from === message.to) {
       then(now);
       return;
     }
-    const sent = this.sent.get(`${stage} ${message.what}`) ?? [];
+    const sent = this.sent.get(channelOf(message)) ?? [];
     const blocker = sent[sent.length - (this.input.sendSlots ?? ENGINE_SEND_SLOTS)];
     if (blocker === undefined || this.arrived.has(blocker)) then(now);
     else this.waiting.set(`slot ${blocker}`, () => then(Math.max(now, this.posted.get(blocker) ?? now)));
   }
 
-  private post(stage: number, message: Message, now: number): void {
+  private post(message: Message, now: number): void {
     const key = keyOf(message);
     this.posted.set(key, now);
     if (message.from === message.to) {
       this.deliver(key, now);
       return;
     }
-    const channel = `${stage} ${message.what}`;
+    const channel = channelOf(message);
     const sent = this.sent.get(channel);
     if (sent === undefined) this.sent.set(channel, [key]);
     else sent.push(key);
@@ -290,6 +290,10 @@ function processorLinks({ processors, schedule }: SimulationInput): Link[] {
 
 function isSame(a: Task, b: Task): boolean {
   return a.micro === b.micro && (a.chunk ?? 0) === (b.chunk ?? 0);
+}
+
+function channelOf({ what, from, to }: Message): string {
+  return `${what} ${from} > ${to}`;
 }
 
 function keyOf({ what, boundary, micro }: Message): string {

@@ -1,5 +1,7 @@
 /** One rank's executable: its programs, the instructions that run them, and the working arena they share. */
 import type { Task } from '../pipeline/schedule.js';
+import type { ChunkLayout } from '../pipeline/virtualStages.js';
+import { joinChunks } from './chunks.js';
 import { listInstructions } from './instructions.js';
 import type { LoweredStage } from './lower.js';
 import { layOutSpaces } from './memory.js';
@@ -9,8 +11,11 @@ import { type Executable, type Mesh, WORKING_SPACES } from './plan.js';
 export interface ExecutableInput {
   readonly name: string;
   readonly mesh: Mesh;
+  /** How model chunks lie on the stages. */
+  readonly layout: ChunkLayout;
   readonly rank: number;
-  readonly lowered: LoweredStage;
+  /** The chunks of the rank's stage, in order. */
+  readonly chunks: readonly LoweredStage[];
   readonly tasks: readonly Task[];
   readonly closing: 'train' | 'evaluate' | 'predict';
   readonly numMicroBatches: number;
@@ -20,25 +25,23 @@ export interface ExecutableInput {
 
 /** Spaces nobody uses are left out; `arenaBytes` is the executable's planned peak. */
 export function buildRankExecutable(input: ExecutableInput): Executable {
-  const { lowered, mesh, rank, numMicroBatches, microBatchSize } = input;
+  const { chunks, layout, mesh, rank, numMicroBatches, microBatchSize } = input;
   const coordinates = coordinatesOf(mesh, rank);
-  const neighbour = (step: number) => {
-    const pp = coordinates.pp + step;
-    return pp < 0 || pp >= mesh.pp ? null : rankOf(mesh, { ...coordinates, pp });
-  };
   const { instructions, numSlots } = listInstructions({
     tasks: input.tasks,
-    lowered,
+    chunks,
+    layout,
+    stage: coordinates.pp,
     numMicroBatches,
-    before: neighbour(-1),
-    after: neighbour(1),
+    rankOfStage: (pp) => rankOf(mesh, { ...coordinates, pp }),
     closing: input.closing,
     reducesState: input.reducesState,
   });
+  const joined = joinChunks(chunks);
   const slotsOf: Readonly<Record<string, number>> = numSlots;
   const sizes = WORKING_SPACES.map((space) => ({
     space,
-    bytesPerSlot: lowered.bytes[space] ?? 0,
+    bytesPerSlot: joined.bytes[space] ?? 0,
     numSlots: slotsOf[space] ?? 1,
   })).filter(({ bytesPerSlot, numSlots }) => bytesPerSlot > 0 && numSlots > 0);
   const { spaces, totalBytes } = layOutSpaces(sizes);
@@ -48,11 +51,11 @@ export function buildRankExecutable(input: ExecutableInput): Executable {
     microBatchSize,
     spaces,
     arenaBytes: totalBytes,
-    programs: lowered.programs,
+    programs: joined.programs,
     schedule: instructions,
-    inputs: lowered.inputs,
-    metrics: lowered.metrics,
-    outputs: lowered.outputs,
-    constants: lowered.constants,
+    inputs: joined.inputs,
+    metrics: joined.metrics,
+    outputs: joined.outputs,
+    constants: joined.constants,
   };
 }

@@ -1,30 +1,23 @@
 /** A stage's tasks as a rank's instructions, with a slot of each space for every micro-batch in flight. */
 import type { Task } from '../pipeline/schedule.js';
+import { type ChunkLayout, type Message, messagesOf } from '../pipeline/virtualStages.js';
+import { chunkField } from './chunks.js';
 import type { LoweredStage } from './lower.js';
-import type { Instruction, Program, Slots, Space } from './plan.js';
+import type { Instruction, Program, Space } from './plan.js';
+import { SlotTable, type Slotted } from './slots.js';
 
-const SLOTTED = [
-  'batch',
-  'received',
-  'sent',
-  'saved',
-  'receivedGradients',
-  'sentGradients',
-  'pending',
-  'recomputed',
-] as const;
-type Slotted = (typeof SLOTTED)[number];
-
-/** Messages a rank may have posted and not yet taken: one under way, one being written. */
+/** Messages a rank may have posted to a peer and not yet seen taken: one under way, one being written. */
 const NUM_SEND_SLOTS = 2;
 
 export interface InstructionInput {
   readonly tasks: readonly Task[];
-  readonly lowered: LoweredStage;
+  /** The stage's chunks, in order. */
+  readonly chunks: readonly LoweredStage[];
+  readonly layout: ChunkLayout;
+  readonly stage: number;
   readonly numMicroBatches: number;
-  /** Ranks of the stages before and after in this rank's pipeline; null at the ends. */
-  readonly before: number | null;
-  readonly after: number | null;
+  /** The rank of a stage in this rank's pipeline. */
+  readonly rankOfStage: (stage: number) => number;
   /** What follows the tasks: training reduces and updates, evaluation reduces its metrics, prediction does nothing. */
   readonly closing: 'train' | 'evaluate' | 'predict';
   readonly reducesState: boolean;
@@ -35,67 +28,100 @@ export interface InstructionList {
   readonly numSlots: Readonly<Record<Slotted, number>>;
 }
 
+type What = Message['what'];
+const SENT = { activation: 'sent', gradient: 'sentGradients' } as const;
+const RECEIVED = { activation: 'received', gradient: 'receivedGradients' } as const;
+const UNTIL_READ = ['batch', 'received', 'saved', 'receivedGradients', 'pending', 'recomputed'] as const;
+
 /**
  * The gradient is awaited before recomputing, unless the schedule has an early R; load and receive come just before the
- * forward that reads them. Slots are reused as soon as the last program that reads them is done. Results of a last
- * stage (predict) keep one `sent` slot per micro-batch.
+ * forward that reads them. Slots are reused as soon as the last program that reads them is done. Every receiver has send
+ * slots of its own, as the checker of schedules assumes; results of the last virtual stage (predict) keep one per
+ * micro-batch.
  */
 export function listInstructions(input: InstructionInput): InstructionList {
-  const { lowered } = input;
-  const programs = new Map(lowered.programs.map((program) => [program.kind, program]));
-  const spaces = new Map(lowered.programs.map((program) => [program.kind, spacesOf(program)]));
-  const present = (space: Slotted) => (lowered.bytes[space] ?? 0) > 0;
+  const { layout, stage } = input;
+  const chunks = input.chunks.map(describe);
   const slots = new SlotTable();
   const instructions: Instruction[] = [{ kind: 'zero' }];
-  const early = new Set<number>();
+  const early = new Set<string>();
+  const numSent = countSent(input);
 
-  const lastReader = (space: Slotted): Program['kind'] =>
-    (['weights', 'backward', 'recompute'] as const).find((kind) => spaces.get(kind)?.has(space)) ?? 'forward';
-  const run = (kind: Program['kind'], micro: number) => {
-    if (!programs.has(kind)) return;
-    if (kind === 'forward' && present('sent')) {
-      slots.take('sent', micro, input.after === null ? micro : slots.nextInRing('sent', sendSlots()));
-    }
-    if (kind === 'backward' && present('sentGradients')) {
-      slots.take('sentGradients', micro, slots.nextInRing('sentGradients', sendSlots()));
-    }
-    if (kind === 'backward' && present('pending')) slots.take('pending', micro);
-    if (kind === 'forward' && present('saved')) slots.take('saved', micro);
-    if (kind === 'recompute' && present('recomputed')) slots.take('recomputed', micro);
-    instructions.push({ kind, micro, slots: slots.of(micro, spaces.get(kind) ?? new Set()) });
-    for (const space of ['batch', 'received', 'saved', 'receivedGradients', 'pending', 'recomputed'] as const) {
-      if (lastReader(space) === kind) slots.release(space, micro);
+  /** A slot for what the program makes to send. */
+  const takeSent = (what: What, holder: string, sends: Message | null) => {
+    if (sends === null) slots.takeInRing(SENT[what], 'results', input.numMicroBatches, holder);
+    else {
+      const name = ringOf(sends);
+      // What is handed over within the rank leaves its slot at once.
+      const atMost = sends.to === stage ? 1 : NUM_SEND_SLOTS;
+      slots.takeInRing(SENT[what], name, Math.min(atMost, numSent.get(`${what} ${name}`) ?? 1), holder);
     }
   };
-  const sendSlots = () => Math.min(NUM_SEND_SLOTS, input.numMicroBatches);
-  const message = (kind: 'send' | 'receive', what: 'activation' | 'gradient', micro: number, peer: number | null) => {
-    const received = what === 'activation' ? 'received' : 'receivedGradients';
-    const space = kind === 'receive' ? received : what === 'activation' ? 'sent' : 'sentGradients';
-    if (peer === null || !present(space)) return;
-    if (kind === 'receive') slots.take(space, micro);
-    instructions.push({ kind, what, micro, slot: slots.held(space, micro), peer });
-    if (kind === 'send') slots.release(space, micro);
+  const run = (kind: Program['kind'], task: Task, sends: Message | null = null) => {
+    const chunk = chunks[task.chunk ?? 0];
+    const spaces = chunk?.spaces.get(kind);
+    if (chunk === undefined || spaces === undefined) return;
+    const holder = holderOf(task);
+    if (kind === 'forward' && chunk.has('sent')) takeSent('activation', holder, sends);
+    if (kind === 'backward' && chunk.has('sentGradients')) takeSent('gradient', holder, sends);
+    if (kind === 'backward' && chunk.has('pending')) slots.take('pending', holder);
+    if (kind === 'forward' && chunk.has('saved')) slots.take('saved', holder);
+    if (kind === 'recompute' && chunk.has('recomputed')) slots.take('recomputed', holder);
+    const { micro } = task;
+    instructions.push({ kind, micro, ...chunkField(task.chunk ?? 0), slots: slots.slotsOf(holder, spaces) });
+    for (const space of UNTIL_READ) if (chunk.lastReader(space) === kind) slots.release(space, holder);
   };
-
-  for (const { kind, micro } of input.tasks) {
-    if (kind === 'F') {
-      if (present('batch')) {
-        slots.take('batch', micro);
-        instructions.push({ kind: 'load', micro, slot: slots.held('batch', micro) });
-      }
-      message('receive', 'activation', micro, input.before);
-      run('forward', micro);
-      message('send', 'activation', micro, input.after);
-    } else if (kind === 'R') {
-      early.add(micro);
-      run('recompute', micro);
-    } else if (kind === 'B') {
-      message('receive', 'gradient', micro, input.after);
-      if (!early.has(micro)) run('recompute', micro);
-      run('backward', micro);
-      message('send', 'gradient', micro, input.before);
+  const receive = (message: Message | null, task: Task) => {
+    if (message === null || message.from === stage) return;
+    const { what, micro } = message;
+    const space = RECEIVED[what];
+    const bytes = input.chunks[task.chunk ?? 0]?.bytes[space] ?? 0;
+    if (bytes === 0) return;
+    slots.take(space, holderOf(task));
+    const slot = slots.held(space, holderOf(task));
+    const peer = input.rankOfStage(message.from);
+    instructions.push({ kind: 'receive', what, micro, ...chunkField(task.chunk ?? 0), slot, bytes, peer });
+  };
+  const send = (message: Message | null, task: Task) => {
+    if (message === null) return;
+    const { what, micro } = message;
+    const chunk = task.chunk ?? 0;
+    const bytes = input.chunks[chunk]?.bytes[SENT[what]] ?? 0;
+    if (bytes === 0) return;
+    const slot = slots.held(SENT[what], holderOf(task));
+    const common = { what, micro, ...chunkField(chunk), slot, bytes };
+    if (message.to !== stage) {
+      instructions.push({ kind: 'send', ...common, peer: input.rankOfStage(message.to) });
     } else {
-      run('weights', micro);
+      const taker = holderOf({ micro, chunk: what === 'activation' ? chunk + 1 : chunk - 1 });
+      slots.take(RECEIVED[what], taker);
+      instructions.push({ kind: 'handOver', ...common, to: slots.held(RECEIVED[what], taker) });
+    }
+    slots.release(SENT[what], holderOf(task));
+  };
+
+  for (const task of input.tasks) {
+    const { receives, sends } = messagesOf(layout, stage, task);
+    const holder = holderOf(task);
+    if (task.kind === 'F') {
+      if (chunks[task.chunk ?? 0]?.has('batch')) {
+        slots.take('batch', holder);
+        const slot = slots.held('batch', holder);
+        instructions.push({ kind: 'load', micro: task.micro, ...chunkField(task.chunk ?? 0), slot });
+      }
+      receive(receives, task);
+      run('forward', task, sends);
+      send(sends, task);
+    } else if (task.kind === 'R') {
+      early.add(holder);
+      run('recompute', task);
+    } else if (task.kind === 'B') {
+      receive(receives, task);
+      if (!early.has(holder)) run('recompute', task);
+      run('backward', task, sends);
+      send(sends, task);
+    } else {
+      run('weights', task);
     }
   }
   if (input.closing !== 'predict') instructions.push({ kind: 'reduce' });
@@ -107,66 +133,43 @@ export function listInstructions(input: InstructionInput): InstructionList {
 }
 
 /** The spaces a program reads or writes. */
-export function spacesOf(program: Program): Set<Space> {
+function spacesOf(program: Program): Set<Space> {
   return new Set(program.values.map((value) => value.space));
 }
 
-/** Which micro-batch holds which slot of each slotted space. */
-class SlotTable {
-  private readonly holders = new Map<Slotted, (number | null)[]>(SLOTTED.map((space) => [space, []]));
-  private readonly turns = new Map<Slotted, number>();
+interface Chunk {
+  /** By the kinds of programs that it has. */
+  readonly spaces: ReadonlyMap<Program['kind'], ReadonlySet<Space>>;
+  readonly has: (space: Slotted) => boolean;
+  readonly lastReader: (space: Slotted) => Program['kind'];
+}
 
-  /** Takes the lowest free slot, or the given one, for a micro-batch. */
-  take(space: Slotted, micro: number, slot?: number): void {
-    const holders = this.holders.get(space) ?? [];
-    const free = holders.indexOf(null);
-    const chosen = slot ?? (free >= 0 ? free : holders.length);
-    while (holders.length <= chosen) holders.push(null);
-    holders[chosen] = micro;
-  }
+function describe({ programs, bytes }: LoweredStage): Chunk {
+  const spaces = new Map(programs.map((program) => [program.kind, spacesOf(program)]));
+  return {
+    spaces,
+    has: (space) => (bytes[space] ?? 0) > 0,
+    lastReader: (space) =>
+      (['weights', 'backward', 'recompute'] as const).find((kind) => spaces.get(kind)?.has(space)) ?? 'forward',
+  };
+}
 
-  release(space: Slotted, micro: number): void {
-    const holders = this.holders.get(space) ?? [];
-    const slot = holders.indexOf(micro);
-    if (slot >= 0) holders[slot] = null;
-  }
+function holderOf({ micro, chunk = 0 }: Pick<Task, 'micro' | 'chunk'>): string {
+  return `${micro}.${chunk}`;
+}
 
-  held(space: Slotted, micro: number): number {
-    return (this.holders.get(space) ?? []).indexOf(micro);
-  }
+function ringOf(message: Message): string {
+  return `to ${message.to}`;
+}
 
-  /** Send slots go round and round, so that the slot written next is the one whose message is oldest. */
-  nextInRing(space: Slotted, numSlots: number): number {
-    const turn = this.turns.get(space) ?? 0;
-    this.turns.set(space, turn + 1);
-    return turn % numSlots;
+/** Messages of each kind to each stage. */
+function countSent({ tasks, layout, stage }: InstructionInput): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const task of tasks) {
+    const { sends } = messagesOf(layout, stage, task);
+    if (sends === null) continue;
+    const key = `${sends.what} ${ringOf(sends)}`;
+    counts.set(key, (counts.get(key) ?? 0) + 1);
   }
-
-  of(micro: number, used: ReadonlySet<Space>): Slots {
-    const slot = (space: Slotted) => (used.has(space) ? this.held(space, micro) : -1);
-    return {
-      batch: slot('batch'),
-      received: slot('received'),
-      sent: slot('sent'),
-      saved: slot('saved'),
-      receivedGradients: slot('receivedGradients'),
-      sentGradients: slot('sentGradients'),
-      pending: slot('pending'),
-      recomputed: slot('recomputed'),
-    };
-  }
-
-  numSlots(): Record<Slotted, number> {
-    const count = (space: Slotted) => (this.holders.get(space) ?? []).length;
-    return {
-      batch: count('batch'),
-      received: count('received'),
-      sent: count('sent'),
-      saved: count('saved'),
-      receivedGradients: count('receivedGradients'),
-      sentGradients: count('sentGradients'),
-      pending: count('pending'),
-      recomputed: count('recomputed'),
-    };
-  }
+  return counts;
 }

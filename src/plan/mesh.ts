@@ -1,5 +1,6 @@
 /** Ranks, coordinates and the groups of ranks that meet in collectives. */
-import type { Coordinates, Group, Mesh } from './plan.js';
+import { type ChunkLayout, lastStageOf } from '../pipeline/virtualStages.js';
+import type { Coordinates, Group, Mesh, Plan } from './plan.js';
 
 export function numRanks(mesh: Mesh): number {
   return mesh.pp * mesh.dp * mesh.tp;
@@ -16,6 +17,24 @@ export function coordinatesOf(mesh: Mesh, rank: number): Coordinates {
     dp: Math.floor(rank / mesh.tp) % mesh.dp,
     tp: rank % mesh.tp,
   };
+}
+
+/** How a plan's model chunks lie on its stages. */
+export function chunkLayoutOf({
+  mesh,
+  numChunks,
+  placement,
+}: Pick<Plan, 'mesh' | 'numChunks' | 'placement'>): ChunkLayout {
+  return {
+    numStages: mesh.pp,
+    ...(numChunks === undefined ? {} : { numChunks }),
+    ...(placement === undefined ? {} : { placement }),
+  };
+}
+
+/** The stage where the model ends: its ranks report losses and predictions. */
+export function endStageOf(plan: Pick<Plan, 'mesh' | 'numChunks' | 'placement'>): number {
+  return lastStageOf(chunkLayoutOf(plan));
 }
 
 /**

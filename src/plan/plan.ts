@@ -1,6 +1,6 @@
 /** The Plan: one serialisable value that says everything a worker group needs in order to train. */
 import type { Attrs, DType, Initializer } from '../graph/graph.js';
-import type { Task } from '../pipeline/schedule.js';
+import type { Placement, Task } from '../pipeline/schedule.js';
 import type { Layout } from '../tensorparallel/layout.js';
 
 /** Degrees of each axis. `rank = (pp * mesh.dp + dp) * mesh.tp + tp` for coordinates (pp, dp, tp). */
@@ -74,6 +74,8 @@ export interface ProgramNode {
 export interface Program {
   /** With a `weights` program, `backward` makes the gradients to send and `weights` those of parameters that wait. */
   readonly kind: 'forward' | 'recompute' | 'backward' | 'weights';
+  /** Of the rank's model chunks. Default 0. */
+  readonly chunk?: number;
   readonly values: readonly ProgramValue[];
   readonly nodes: readonly ProgramNode[];
 }
@@ -90,29 +92,39 @@ export interface Slots {
   readonly recomputed: number;
 }
 
-/** What a rank does in a step, in order. `send` never waits for the receiver, except that its slot's previous message must have been taken. */
+/** What a rank does in a step, in order. `chunk` (default 0): the model chunk whose program, fields or message it is. `send` never waits for the receiver, except that its slot's previous message must have been taken. */
 export type Instruction =
-  /** Copy micro-batch `micro` of the step's batch into a `batch` slot. */
-  | { readonly kind: 'load'; readonly micro: number; readonly slot: number }
+  /** Copy what the chunk reads of micro-batch `micro` of the step's batch into a `batch` slot. */
+  | { readonly kind: 'load'; readonly micro: number; readonly chunk?: number; readonly slot: number }
   | {
       readonly kind: 'forward' | 'recompute' | 'backward' | 'weights';
       readonly micro: number;
+      readonly chunk?: number;
       readonly slots: Slots;
     }
   /** Activations go from `sent` of this rank to `received` of `peer`; gradients from `sentGradients` to `receivedGradients`. */
   | {
-      readonly kind: 'send';
+      readonly kind: 'send' | 'receive';
       readonly what: 'activation' | 'gradient';
       readonly micro: number;
+      readonly chunk?: number;
       readonly slot: number;
+      /** Of the message; a slot may be larger, as chunks' messages differ. */
+      readonly bytes: number;
       readonly peer: number;
     }
+  /**
+   * The same between two chunks of one rank: an activation to the next chunk, a gradient to the one before. From `slot` of
+   * the space it is sent from to slot `to` of the one it is received in.
+   */
   | {
-      readonly kind: 'receive';
+      readonly kind: 'handOver';
       readonly what: 'activation' | 'gradient';
       readonly micro: number;
+      readonly chunk?: number;
       readonly slot: number;
-      readonly peer: number;
+      readonly bytes: number;
+      readonly to: number;
     }
   /** Set the `gradients` (train) and `metrics` spaces to zero: always first. */
   | { readonly kind: 'zero' }
@@ -139,6 +151,8 @@ export interface ParameterPlan {
   readonly layout: Layout;
   /** Stages that hold a copy, ascending. More than one: tied across stages. */
   readonly stages: readonly number[];
+  /** Virtual stages that use it, ascending, where stages hold several chunks; absent: `stages`. */
+  readonly virtualStages?: readonly number[];
   readonly initializer?: Initializer;
 }
 
@@ -198,21 +212,25 @@ export type OptimizerPlan =
       readonly weightDecay: number;
     };
 
-/** One batch field as a stage uses it, per micro-batch. */
+/** One batch field as a stage's chunk uses it, per micro-batch. */
 export interface InputPlan {
   readonly name: string;
   readonly shape: readonly number[];
   readonly dtype: DType;
   /** Byte offset in a `batch` slot. */
   readonly offset: number;
+  /** Default 0. A field that several chunks read is listed for each. */
+  readonly chunk?: number;
 }
 
-/** A result the last stage leaves per micro-batch in `sent` (predict). */
+/** A result the last virtual stage leaves per micro-batch in `sent` (predict). */
 export interface OutputPlan {
   readonly name: string;
   readonly shape: readonly number[];
   readonly dtype: DType;
   readonly offset: number;
+  /** Default 0. */
+  readonly chunk?: number;
 }
 
 /** Something a worker can run: the training step, evaluation, or prediction at one batch shape. */
@@ -227,7 +245,7 @@ export interface Executable {
   readonly schedule: readonly Instruction[];
   /** Batch fields this rank's stage reads. */
   readonly inputs: readonly InputPlan[];
-  /** Names of the f32 scalars in `metrics`, in order ('loss' first); empty except on the last stage. Summed over micro-batches; the engine divides. */
+  /** Names of the f32 scalars in `metrics`, in order ('loss' first); empty except on the stage that ends the model. Summed over micro-batches; the engine divides. */
   readonly metrics: readonly string[];
   /** Per micro-batch results in `sent`, last stage of a predict executable only. */
   readonly outputs: readonly OutputPlan[];
@@ -275,6 +293,9 @@ export interface Plan {
   readonly numSubBatches?: number;
   /** Whether values between the products may be split along the sequence over the tensor axis. Default 'off'. */
   readonly sequenceParallel?: 'auto' | 'on' | 'off';
+  /** Model chunks per stage, and how they lie on the stages. Default 1; 'loop'. */
+  readonly numChunks?: number;
+  readonly placement?: Placement;
   readonly seed: number;
   readonly parameters: readonly ParameterPlan[];
   /** The tasks per stage, as data, for drawing and checking. */

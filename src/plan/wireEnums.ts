@@ -20,8 +20,10 @@ export const INSTRUCTIONS = [
   'reduceState',
   'update',
   'weights',
+  'handOver',
 ] as const;
 export const MESSAGES = ['activation', 'gradient'] as const;
+export const PLACEMENTS = ['loop', 'vee'] as const;
 export const AXES = ['tp', 'dp', 'world', 'tie'] as const;
 export const RECOMPUTATIONS = ['none', 'full', 'partial'] as const;
 export const TASKS = ['F', 'R', 'B', 'W'] as const;

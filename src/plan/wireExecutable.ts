@@ -1,4 +1,5 @@
 /** Executables on the wire: programs, instructions, spaces, constants. */
+import { chunkField } from './chunks.js';
 import type {
   Executable,
   InputPlan,
@@ -23,6 +24,7 @@ interface WireValue extends Omit<ProgramValue, 'dtype' | 'space'> {
 
 interface WireProgram {
   readonly kind: number;
+  readonly chunk?: number;
   readonly values: readonly WireValue[];
   readonly nodes: readonly (Omit<ProgramNode, 'attrs'> & { readonly attrs: WireAttrs })[];
 }
@@ -34,6 +36,9 @@ interface WireInstruction {
   readonly slots?: Slots | null;
   readonly what?: number;
   readonly peer?: number;
+  readonly chunk?: number;
+  readonly bytes?: number;
+  readonly to?: number;
 }
 
 interface WireField extends Omit<InputPlan, 'dtype'> {
@@ -92,9 +97,10 @@ export function spaceFromWire({ space, base, bytesPerSlot, numSlots }: WireSpace
   return { space: nameOf(SPACES, space), base, bytesPerSlot, numSlots };
 }
 
-function programToWire({ kind, values, nodes }: Program): WireProgram {
+function programToWire({ kind, chunk = 0, values, nodes }: Program): WireProgram {
   return {
     kind: numberOf(PROGRAMS, kind),
+    chunk,
     values: values.map((value) => ({
       ...value,
       dtype: numberOf(PROGRAM_DTYPES, value.dtype),
@@ -104,9 +110,10 @@ function programToWire({ kind, values, nodes }: Program): WireProgram {
   };
 }
 
-function programFromWire({ kind, values, nodes }: WireProgram): Program {
+function programFromWire({ kind, chunk, values, nodes }: WireProgram): Program {
   return {
     kind: nameOf(PROGRAMS, kind),
+    ...chunkField(chunk),
     values: values.map(({ shape, dtype, space, offset }) => ({
       shape,
       dtype: nameOf(PROGRAM_DTYPES, dtype),
@@ -126,26 +133,29 @@ function programFromWire({ kind, values, nodes }: WireProgram): Program {
 
 function instructionToWire(instruction: Instruction): WireInstruction {
   const kind = numberOf(INSTRUCTIONS, instruction.kind);
-  if (instruction.kind === 'send' || instruction.kind === 'receive') {
+  if ('what' in instruction) {
     return { ...instruction, kind, what: numberOf(MESSAGES, instruction.what) };
   }
   return { ...instruction, kind };
 }
 
 function instructionFromWire(wire: WireInstruction): Instruction {
-  const { micro = 0, slot = 0, peer = 0 } = wire;
+  const { micro = 0, slot = 0, peer = 0, bytes = 0, to = 0 } = wire;
+  const chunk = chunkField(wire.chunk);
   const kind = nameOf(INSTRUCTIONS, wire.kind);
   switch (kind) {
     case 'load':
-      return { kind, micro, slot };
+      return { kind, micro, ...chunk, slot };
     case 'send':
     case 'receive':
-      return { kind, what: nameOf(MESSAGES, wire.what ?? 0), micro, slot, peer };
+      return { kind, what: nameOf(MESSAGES, wire.what ?? 0), micro, ...chunk, slot, bytes, peer };
+    case 'handOver':
+      return { kind, what: nameOf(MESSAGES, wire.what ?? 0), micro, ...chunk, slot, bytes, to };
     case 'forward':
     case 'recompute':
     case 'backward':
     case 'weights':
-      return { kind, micro, slots: slotsFromWire(wire.slots) };
+      return { kind, micro, ...chunk, slots: slotsFromWire(wire.slots) };
     default:
       return { kind };
   }
@@ -161,8 +171,8 @@ function fieldToWire(field: InputPlan): WireField {
   return { ...field, dtype: numberOf(DTYPES, field.dtype) };
 }
 
-function fieldFromWire({ name, shape, dtype, offset }: WireField): InputPlan {
-  return { name, shape, dtype: nameOf(DTYPES, dtype), offset };
+function fieldFromWire({ name, shape, dtype, offset, chunk }: WireField): InputPlan {
+  return { name, shape, dtype: nameOf(DTYPES, dtype), offset, ...chunkField(chunk) };
 }
 
 function bytesOf(data: Float32Array | Int32Array | Uint8Array): { dtype: number; data: Uint8Array } {

@@ -2,6 +2,7 @@
 import type { Initializer } from '../graph/graph.js';
 import type { Task } from '../pipeline/schedule.js';
 import type { Layout } from '../tensorparallel/layout.js';
+import { chunkField } from './chunks.js';
 import type {
   Bucket,
   Group,
@@ -19,6 +20,7 @@ import {
   LAYOUTS,
   nameOf,
   numberOf,
+  PLACEMENTS,
   PROGRAM_DTYPES,
   RECOMPUTATIONS,
   TASKS,
@@ -79,7 +81,8 @@ interface WireStage extends Omit<StageSummary, 'recompute'> {
   readonly recompute: number;
 }
 
-export interface WirePlan extends Omit<Plan, 'parameters' | 'schedule' | 'stages' | 'ranks'> {
+export interface WirePlan extends Omit<Plan, 'parameters' | 'schedule' | 'stages' | 'ranks' | 'placement'> {
+  readonly placement: number;
   readonly parameters: readonly WireParameter[];
   readonly schedule: readonly { readonly tasks: readonly (Omit<Task, 'kind'> & { readonly kind: number })[] }[];
   readonly stages: readonly WireStage[];
@@ -89,9 +92,10 @@ export interface WirePlan extends Omit<Plan, 'parameters' | 'schedule' | 'stages
 export function planToWire(plan: Plan): WirePlan {
   return {
     ...plan,
+    placement: numberOf(PLACEMENTS, plan.placement ?? 'loop'),
     parameters: plan.parameters.map(parameterToWire),
     schedule: plan.schedule.map((tasks) => ({
-      tasks: tasks.map(({ kind, micro }) => ({ kind: numberOf(TASKS, kind), micro })),
+      tasks: tasks.map((task) => ({ ...task, kind: numberOf(TASKS, task.kind) })),
     })),
     stages: plan.stages.map((stage) => ({ ...stage, recompute: numberOf(RECOMPUTATIONS, stage.recompute) })),
     ranks: plan.ranks.map(rankPlanToWire),
@@ -106,9 +110,13 @@ export function planFromWire(wire: WirePlan): Plan {
     microBatchSize: wire.microBatchSize,
     ...(wire.numSubBatches ? { numSubBatches: wire.numSubBatches } : {}),
     ...(wire.sequenceParallel ? { sequenceParallel: wire.sequenceParallel } : {}),
+    // A stage of one chunk has no placement to speak of.
+    ...(wire.numChunks ? { numChunks: wire.numChunks, placement: nameOf(PLACEMENTS, wire.placement) } : {}),
     seed: wire.seed,
     parameters: wire.parameters.map(parameterFromWire),
-    schedule: wire.schedule.map(({ tasks }) => tasks.map(({ kind, micro }) => ({ kind: nameOf(TASKS, kind), micro }))),
+    schedule: wire.schedule.map(({ tasks }) =>
+      tasks.map(({ kind, micro, chunk }) => ({ kind: nameOf(TASKS, kind), micro, ...chunkField(chunk) })),
+    ),
     stages: wire.stages.map((stage) => ({ ...stage, recompute: nameOf(RECOMPUTATIONS, stage.recompute) })),
     ranks: wire.ranks.map(rankPlanFromWire),
   };
@@ -168,9 +176,16 @@ function parameterToWire({ initializer, ...parameter }: ParameterPlan): WirePara
   };
 }
 
-function parameterFromWire({ initializer, layout, dtype, ...parameter }: WireParameter): ParameterPlan {
+function parameterFromWire({
+  initializer,
+  layout,
+  dtype,
+  virtualStages = [],
+  ...parameter
+}: WireParameter): ParameterPlan {
   return {
     ...parameter,
+    ...(virtualStages.length === 0 ? {} : { virtualStages }),
     dtype: nameOf(DTYPES, dtype),
     layout: layoutFromWire(layout),
     ...(initializer ? { initializer: initializerFromWire(initializer) } : {}),

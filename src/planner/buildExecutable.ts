@@ -1,18 +1,18 @@
 /** Another executable for an existing plan: evaluation, or prediction at some batch size. */
 import type { Graph } from '../graph/graph.js';
 import { forwardOnly } from '../pipeline/forwardOnly.js';
+import { type ChunkLayout, virtualStagesOn } from '../pipeline/virtualStages.js';
 import { buildRankExecutable } from '../plan/executable.js';
 import type { LoweredStage } from '../plan/lower.js';
-import { coordinatesOf, numRanks } from '../plan/mesh.js';
+import { chunkLayoutOf, coordinatesOf, numRanks } from '../plan/mesh.js';
 import type { Executable, Plan } from '../plan/plan.js';
 import { lowerForward } from './lowerModes.js';
+import { ownersOf } from './ownership.js';
 import { microBatchSizeOf, withFloatMetrics } from './prepare.js';
 import { type SplitGraph, splitByParameters } from './split.js';
 
 /** What of a plan a further executable depends on. Every Plan is one. */
-export interface PlanContext {
-  readonly mesh: Plan['mesh'];
-  readonly parameters: Plan['parameters'];
+export interface PlanContext extends Pick<Plan, 'mesh' | 'numChunks' | 'placement' | 'parameters'> {
   readonly ranks: readonly Pick<Plan['ranks'][number], 'parameters'>[];
 }
 
@@ -38,15 +38,8 @@ export function buildExecutable(
   options: ExecutableOptions = {},
 ): Executable[] {
   const prepared = prepareForward(mode, graph);
-  const layouts = new Map(plan.parameters.map(({ name, layout }) => [name, layout]));
-  const stagesOf = new Map(plan.parameters.map(({ name, stages }) => [name, stages]));
-  return forwardExecutables(
-    plan,
-    mode,
-    prepared,
-    splitByParameters(prepared, plan.mesh, layouts, stagesOf, false),
-    options,
-  );
+  const split = splitByParameters(prepared, plan.mesh, chunkLayoutOf(plan), ownersOf(plan.parameters), false);
+  return forwardExecutables(plan, mode, prepared, split, options);
 }
 
 /** Metrics are averaged, so they must be floats; predictions keep their type. */
@@ -63,16 +56,18 @@ export function forwardExecutables(
 ): Executable[] {
   const { mesh } = plan;
   const numMicroBatches = options.numMicroBatches ?? 1;
-  const context = { mesh, numMicroBatches, rankParameters: plan.ranks.map((rank) => rank.parameters) };
+  const layout = chunkLayoutOf(plan);
+  const context = { mesh, layout, numMicroBatches, rankParameters: plan.ranks.map((rank) => rank.parameters) };
   const lowered = lowerForward(split, context, mode === 'evaluate' ? 'metrics' : 'outputs');
-  const schedule = forwardOnly(mesh.pp, numMicroBatches);
+  const schedule = forwardOnly(layout, numMicroBatches);
   return Array.from({ length: numRanks(mesh) }, (_, rank) => {
     const { pp } = coordinatesOf(mesh, rank);
     return buildRankExecutable({
       name: options.name ?? mode,
       mesh,
+      layout,
       rank,
-      lowered: loweredOf(lowered, mesh, rank),
+      chunks: chunksOf(lowered, mesh, layout, rank),
       tasks: schedule.stages[pp] ?? [],
       closing: mode,
       numMicroBatches,
@@ -82,14 +77,17 @@ export function forwardExecutables(
   });
 }
 
-/** The lowered stage a rank runs; replicas share it. */
-export function loweredOf(
+/** The lowered chunks a rank runs, in order; replicas share them. */
+export function chunksOf(
   lowered: readonly (readonly LoweredStage[])[],
   mesh: Plan['mesh'],
+  layout: ChunkLayout,
   rank: number,
-): LoweredStage {
+): LoweredStage[] {
   const { pp, tp } = coordinatesOf(mesh, rank);
-  const stage = lowered[tp]?.[pp];
-  if (stage === undefined) throw new RangeError(`no stage for rank ${rank}`);
-  return stage;
+  return virtualStagesOn(layout, pp).map((virtual) => {
+    const chunk = lowered[tp]?.[virtual];
+    if (chunk === undefined) throw new RangeError(`no stage ${virtual} for rank ${rank}`);
+    return chunk;
+  });
 }

@@ -11,6 +11,8 @@ import { REPLICATE } from '../tensorparallel/layout.js';
 /** The name of the executable in a function's plan. */
 export const FUNCTION_EXECUTABLE = 'function';
 
+const ALONE = { numStages: 1 };
+
 export interface FunctionPlan {
   /** Without executables: `load` this one. */
   readonly rank: RankPlan;
@@ -77,9 +79,10 @@ export function buildFunctionExecutable(
   return buildRankExecutable({
     name,
     mesh,
+    layout: ALONE,
     rank,
-    lowered,
-    tasks: forwardOnly(1, 1).stages[0] ?? [],
+    chunks: [lowered],
+    tasks: forwardOnly(ALONE, 1).stages[0] ?? [],
     closing: 'predict',
     numMicroBatches: 1,
     microBatchSize: 1,

@@ -1,18 +1,20 @@
 /** The planner's front door: graphs and degrees in, a Plan out. */
 import { MerakError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
-import { checkSchedule } from '../pipeline/check.js';
+import { checkSchedule, inFlightByVirtualStage } from '../pipeline/check.js';
 import { scheduleByName } from '../pipeline/registry.js';
 import type { Schedule, Task } from '../pipeline/schedule.js';
+import { virtualStageOf } from '../pipeline/virtualStages.js';
+import { chunkField } from '../plan/chunks.js';
 import { buildRankExecutable } from '../plan/executable.js';
-import { buildGroups, coordinatesOf, numRanks } from '../plan/mesh.js';
+import { buildGroups, chunkLayoutOf, coordinatesOf, numRanks } from '../plan/mesh.js';
 import { layOutParameters, numMoments } from '../plan/parameters.js';
 import type { Executable, Mesh, OptimizerPlan, Plan, RankPlan } from '../plan/plan.js';
 import type { RecomputeMode } from '../recompute/saved.js';
 import type { SequenceParallel } from '../tensorparallel/search.js';
 import { localShape } from '../tensorparallel/shards.js';
 import { checkSubBatches } from '../tensorparallel/subPipeline.js';
-import { type ForwardMode, forwardExecutables, loweredOf, prepareForward } from './buildExecutable.js';
+import { chunksOf, type ForwardMode, forwardExecutables, prepareForward } from './buildExecutable.js';
 import type { ClusterCosts } from './costs/planSimulation.js';
 import { chooseDegrees } from './defaults.js';
 import type { Precision } from './fuse.js';
@@ -39,6 +41,8 @@ export interface PlanInput {
   readonly microBatchSize?: number | undefined;
   /** Default '1f1b'. */
   readonly schedule?: string | undefined;
+  /** Model chunks per stage, where the schedule has several. Default 2. */
+  readonly numChunks?: number | undefined;
   /** Default 'none'. */
   readonly recompute?: RecomputeMode | undefined;
   /** Sub-batches of a micro-batch that take turns at computing and exchanging (sub-pipelined tensor parallelism). Default: by cost. */
@@ -74,23 +78,17 @@ export function buildPlan(input: PlanInput): Plan {
   const recompute = input.recompute ?? 'none';
   const schedule = scheduleByName(input.schedule ?? '1f1b', mesh.pp, numMicroBatches, {
     recomputes: recompute !== 'none',
+    numChunks: input.numChunks,
   });
-  const inFlight = checkSchedule(schedule);
+  checkSchedule(schedule);
   if (recompute === 'auto' && hasWeightTasks(schedule)) {
     // Where all fits, the order of tasks is another one: none of these lists leaves room for recomputation.
     const kept = buildPlan({ ...input, recompute: 'none', memoryLimitBytes: undefined });
     if (largestPeakBytes(kept) <= (input.memoryLimitBytes ?? Number.POSITIVE_INFINITY)) return kept;
   }
-  if ((schedule.numChunks ?? 1) > 1) {
-    throw new MerakError(
-      'engine/unsupported',
-      `plans cannot run '${schedule.name}' yet: it puts several chunks on a stage`,
-      {
-        path: 'schedule',
-        hint: 'it can be simulated; zb-h1 runs',
-      },
-    );
-  }
+  const { numChunks = 1, placement } = schedule;
+  const chunking = numChunks === 1 ? {} : { numChunks, placement: placement ?? 'loop' };
+  const chunkLayout = chunkLayoutOf({ mesh, ...chunking });
 
   const costs = input.costs ?? localCosts();
   const split = splitTraining(
@@ -98,7 +96,7 @@ export function buildPlan(input: PlanInput): Plan {
     mesh,
     {
       schedule,
-      inFlight,
+      inFlight: inFlightByVirtualStage(schedule),
       recompute,
       costs,
       memoryLimitBytes: input.memoryLimitBytes ?? Number.POSITIVE_INFINITY,
@@ -112,9 +110,9 @@ export function buildPlan(input: PlanInput): Plan {
     const graph = input[mode];
     if (graph === undefined) return [];
     const prepared = prepareForward(mode, graph);
-    return [{ mode, graph: prepared, split: splitByParameters(prepared, mesh, split.layouts, split.stagesOf, false) }];
+    return [{ mode, graph: prepared, split: splitByParameters(prepared, mesh, chunkLayout, split, false) }];
   });
-  const { parameters, updated } = parameterTable({ graph: train, split }, forward);
+  const { parameters, updated } = parameterTable({ graph: train, split }, forward, chunkLayout);
   const localShapes = parameters.map(({ layout, shape }) => localShape(layout, shape, mesh.tp));
   const groups = buildGroups(
     mesh,
@@ -151,9 +149,9 @@ export function buildPlan(input: PlanInput): Plan {
   const numSubBatches = checkSubBatches(subBatches, microBatchSize, mesh.tp);
   const rankParameters = ranks.map((rank) => rank.parameters);
   const precision = input.precision ?? 'f32';
-  const context = { mesh, numMicroBatches, numSubBatches, rankParameters, precision };
+  const context = { mesh, layout: chunkLayout, numMicroBatches, numSubBatches, rankParameters, precision };
   const splitsWeights = hasWeightTasks(schedule);
-  const planContext = { mesh, parameters, ranks };
+  const planContext = { mesh, ...chunking, parameters, ranks };
   const others = forward.map(({ mode, graph, split: parts }) =>
     forwardExecutables(planContext, mode, graph, parts, { numMicroBatches }),
   );
@@ -172,8 +170,9 @@ export function buildPlan(input: PlanInput): Plan {
     buildRankExecutable({
       name: 'train',
       mesh,
+      layout: chunkLayout,
       rank: rank.rank,
-      lowered: loweredOf(training.lowered, mesh, rank.rank),
+      chunks: chunksOf(training.lowered, mesh, chunkLayout, rank.rank),
       tasks: tasks[rank.coordinates.pp] ?? [],
       closing: 'train',
       numMicroBatches,
@@ -193,10 +192,11 @@ export function buildPlan(input: PlanInput): Plan {
     microBatchSize,
     numSubBatches,
     sequenceParallel: input.sequenceParallel ?? 'off',
+    ...chunking,
     seed: input.seed ?? 0,
     parameters,
     schedule: tasks,
-    stages: summariseStages(split, training, complete),
+    stages: summariseStages(split, training, complete, chunkLayout),
     ranks: complete,
   };
   if (input.memoryLimitBytes !== undefined) {
@@ -226,10 +226,13 @@ function checkMicroBatch(graph: Graph, claimed: number | undefined): number {
   });
 }
 
-/** Early recomputation is dropped on stages that have nothing to recompute. */
+/** Early recomputation is dropped where there is nothing to recompute. */
 function effectiveTasks(schedule: Schedule, { lowered }: LoweredModes): Task[][] {
-  return schedule.stages.map((tasks, stage) => {
-    const recomputes = lowered[0]?.[stage]?.programs.some(({ kind }) => kind === 'recompute') ?? false;
-    return recomputes ? [...tasks] : tasks.filter(({ kind }) => kind !== 'R');
-  });
+  return schedule.stages.map((tasks, stage) =>
+    tasks.flatMap(({ kind, micro, chunk = 0 }): Task[] => {
+      const programs = lowered[0]?.[virtualStageOf(schedule, stage, chunk)]?.programs ?? [];
+      const isIdle = kind === 'R' && !programs.some((program) => program.kind === 'recompute');
+      return isIdle ? [] : [{ kind, micro, ...chunkField(chunk) }];
+    }),
+  );
 }

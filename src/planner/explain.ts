@@ -1,6 +1,8 @@
 /** A plan for people: what `merak plan` prints, and the same as data. */
 import { drawSchedule } from '../pipeline/draw.js';
+import { numVirtualStages, placeOf } from '../pipeline/virtualStages.js';
 import { formatBytes, memoryReport, type RankMemory } from '../plan/memoryReport.js';
+import { chunkLayoutOf, rankOf } from '../plan/mesh.js';
 import type { Coordinates, Mesh, Plan, StageSummary } from '../plan/plan.js';
 import { describeLayout } from '../tensorparallel/shards.js';
 import { missingKernels } from './fallback.js';
@@ -8,6 +10,8 @@ import { missingKernels } from './fallback.js';
 export interface PlanReport {
   readonly mesh: Mesh;
   readonly schedule: string;
+  /** Model chunks per stage. */
+  readonly numChunks: number;
   readonly numMicroBatches: number;
   readonly microBatchSize: number;
   /** dp x numMicroBatches x microBatchSize */
@@ -31,6 +35,7 @@ export function planReport(plan: Plan, nativeKernels?: ReadonlySet<string>): Pla
   return {
     mesh,
     schedule: plan.scheduleName,
+    numChunks: plan.numChunks ?? 1,
     numMicroBatches,
     microBatchSize,
     batchSize: mesh.dp * numMicroBatches * microBatchSize,
@@ -54,7 +59,7 @@ export function explainPlan(plan: Plan, reason?: string, nativeKernels?: Readonl
     `mesh        pp ${pp} x dp ${dp} x tp ${tp} = ${pp * dp * tp} ${pp * dp * tp === 1 ? 'worker' : 'workers'}`,
     ...(reason === undefined ? [] : [`chosen      ${reason}`]),
     `batch       ${report.batchSize} = ${dp} replicas x ${report.numMicroBatches} micro-batches x ${report.microBatchSize}`,
-    `schedule    ${report.schedule}`,
+    `schedule    ${report.schedule}${report.numChunks > 1 ? `, ${report.numChunks} chunks per stage` : ''}`,
     `parameters  ${formatCount(report.numParameters)}`,
     '',
     ...table([
@@ -98,10 +103,27 @@ export function explainPlan(plan: Plan, reason?: string, nativeKernels?: Readonl
 }
 
 function timelineOf(plan: Plan): string {
+  const layout = chunkLayoutOf(plan);
+  const virtualStages = Array.from({ length: numVirtualStages(layout) }, (_, virtual) => virtual);
   return drawSchedule(
-    { name: plan.scheduleName, numStages: plan.mesh.pp, numMicroBatches: plan.numMicroBatches, stages: plan.schedule },
-    { recomputes: plan.stages.map((stage) => stage.recompute === 'full') },
+    {
+      name: plan.scheduleName,
+      ...layout,
+      numMicroBatches: plan.numMicroBatches,
+      stages: plan.schedule,
+    },
+    { recomputes: virtualStages.map((virtual) => recomputesAll(plan, placeOf(layout, virtual))) },
   );
+}
+
+/** Whether a chunk runs its whole forward pass again: it has a program to, and keeps nothing for backward to read. */
+function recomputesAll(plan: Plan, { stage, chunk }: { readonly stage: number; readonly chunk: number }): boolean {
+  const programs = plan.ranks[rankOf(plan.mesh, { pp: stage, dp: 0, tp: 0 })]?.executables[0]?.programs ?? [];
+  const ofChunk = programs.filter((program) => (program.chunk ?? 0) === chunk);
+  const readsKept = ofChunk.some(
+    ({ kind, values }) => kind !== 'forward' && values.some(({ space }) => space === 'saved'),
+  );
+  return ofChunk.some(({ kind }) => kind === 'recompute') && !readsKept;
 }
 
 function section(title: string, lines: readonly string[]): string[] {

@@ -1,7 +1,9 @@
 /** How each stage decides what to keep, from the plan's recomputation mode. */
+import { recomputingStages } from '../pipeline/recomputingStages.js';
 import type { Schedule } from '../pipeline/schedule.js';
+import { numVirtualStages } from '../pipeline/virtualStages.js';
 import type { Executable, RankPlan } from '../plan/plan.js';
-import { chooseSaved, type RecomputeMode, recomputingStages } from '../recompute/saved.js';
+import { chooseSaved, type RecomputeMode } from '../recompute/saved.js';
 import { callSeconds } from './costs/callSeconds.js';
 import type { ProgramCosts } from './costs/programSeconds.js';
 import { keepWithin } from './keepWithin.js';
@@ -21,20 +23,22 @@ export interface KeepContext {
 export function keepRuleFor(context: KeepContext): KeepRule {
   const { mode, schedule, memoryLimitBytes, costs } = context;
   if (mode !== 'auto') {
-    const recomputes = recomputingStages(mode, schedule.name, schedule.numStages);
-    return (pp, derivative) => chooseSaved(derivative, recomputes[pp] ? 'full' : 'none');
+    const recomputes = recomputingStages(schedule.name, numVirtualStages(schedule));
+    return (_, chunks) =>
+      chunks.map(({ virtualStage, derivative }) => chooseSaved(derivative, recomputes[virtualStage] ? mode : 'none'));
   }
-  if (memoryLimitBytes === undefined) return (_, derivative) => chooseSaved(derivative, 'none');
-  return (pp, derivative, lower) =>
+  if (memoryLimitBytes === undefined) {
+    return (_, chunks) => chunks.map(({ derivative }) => chooseSaved(derivative, 'none'));
+  }
+  return (stage, chunks) =>
     keepWithin({
-      derivative,
-      budgetBytes: memoryLimitBytes - besideTraining(context, pp),
+      chunks,
+      budgetBytes: memoryLimitBytes - besideTraining(context, stage),
       nodeSeconds: (graph, node) => callSeconds(graph, node, costs),
-      lower,
-      tasks: schedule.stages[pp] ?? [],
+      tasks: schedule.stages[stage] ?? [],
       numMicroBatches: schedule.numMicroBatches,
-      isFirst: pp === 0,
-      isLast: pp === schedule.numStages - 1,
+      layout: schedule,
+      stage,
     });
 }
 

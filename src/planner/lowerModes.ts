@@ -5,6 +5,7 @@ import { differentiate } from '../autodiff/differentiate.js';
 import { MerakError } from '../errors.js';
 import type { Graph, ValueId } from '../graph/graph.js';
 import type { Stage } from '../partitioner/stage.js';
+import { type ChunkLayout, numVirtualStages, placeOf, virtualStagesOn } from '../pipeline/virtualStages.js';
 import { gradientMessages } from '../plan/boundaries.js';
 import { type LoweredStage, lowerStage, type ParameterAddress } from '../plan/lower.js';
 import { rankOf } from '../plan/mesh.js';
@@ -16,14 +17,16 @@ import { withGlobalBatch } from './prepare.js';
 import type { SplitGraph } from './split.js';
 
 export interface LoweredModes {
-  /** `lowered[tp][pp]` */
+  /** `lowered[tp][virtual stage]` */
   readonly lowered: readonly (readonly LoweredStage[])[];
-  /** `derivatives[tp][pp]`; empty when forward only. */
+  /** `derivatives[tp][virtual stage]`; empty when forward only. */
   readonly derivatives: readonly (readonly Derivative[])[];
 }
 
 export interface LoweringContext {
   readonly mesh: Mesh;
+  /** How model chunks lie on the stages. */
+  readonly layout: ChunkLayout;
   /** Per rank: its parameters and where they lie. */
   readonly rankParameters: readonly (readonly RankParameter[])[];
   readonly numMicroBatches: number;
@@ -33,12 +36,15 @@ export interface LoweringContext {
   readonly numSubBatches?: number;
 }
 
-/** What a stage keeps; `lower` shows what its programs are when it keeps some values. */
-export type KeepRule = (
-  pp: number,
-  derivative: Derivative,
-  lower: (saved: ReadonlySet<ValueId>) => LoweredStage,
-) => ReadonlySet<ValueId>;
+/** A stage's chunk; `lower` shows what its programs are when it keeps some values. */
+export interface ChunkToKeep {
+  readonly virtualStage: number;
+  readonly derivative: Derivative;
+  readonly lower: (saved: ReadonlySet<ValueId>) => LoweredStage;
+}
+
+/** What each chunk of a stage keeps, in step with `chunks`. */
+export type KeepRule = (stage: number, chunks: readonly ChunkToKeep[]) => readonly ReadonlySet<ValueId>[];
 
 /** Ranks of the tensor axis whose stages are the same share one derivative and one lowering. */
 export function lowerTraining(
@@ -52,43 +58,67 @@ export function lowerTraining(
   const saved: ReadonlySet<ValueId>[] = [];
   split.stages.forEach((whole, tp) => {
     const stages = whole.map((stage) => splitStage(stage, subPipelineOf(context)));
-    const twins = whole.map((stage, pp) => twinOf(split, stage, tp, pp));
-    const column = differentiateStages(stages, context, (pp) => derivatives[twins[pp] ?? -1]?.[pp]);
+    const twins = whole.map((stage, virtual) => twinOf(split, stage, tp, virtual));
+    const column = differentiateStages(stages, context, (virtual) => derivatives[twins[virtual] ?? -1]?.[virtual]);
     const messages = gradientMessages(column);
-    const lowerAs = (pp: number, values: ReadonlySet<ValueId>): LoweredStage => {
-      const [stage, derivative, message] = [stages[pp], column[pp], messages[pp]];
+    const lowerAs = (virtual: number, values: ReadonlySet<ValueId>): LoweredStage => {
+      const [stage, derivative, message] = [stages[virtual], column[virtual], messages[virtual]];
       if (stage === undefined || derivative === undefined || message === undefined) {
-        throw new MerakError('plan/invalid', `there is no stage ${pp}`);
+        throw new MerakError('plan/invalid', `there is no stage ${virtual}`);
       }
       return lowerStage({
         stage,
-        isLast: pp === context.mesh.pp - 1,
+        isLast: isLast(context, virtual),
         results: 'metrics',
-        parameters: addressesOf(stage, context, pp, tp),
+        parameters: addressesOf(stage, context, virtual, tp),
         backward: { derivative, messages: message, saved: values, splitsWeights },
       });
     };
     derivatives.push(column);
+    // Values correspond on all ranks of the tensor axis, and so does what they keep.
+    if (saved.length === 0) saved.push(...keptBy(keep, context, column, lowerAs));
     lowered.push(
-      column.map((derivative, pp) => {
-        const shared = lowered[twins[pp] ?? -1]?.[pp];
-        if (shared !== undefined) return shared;
-        // Values correspond on all ranks of the tensor axis, and so does what they keep.
-        const values = saved[pp] ?? keep(pp, derivative, (some) => lowerAs(pp, some));
-        saved[pp] ??= values;
-        return lowerAs(pp, values);
-      }),
+      column.map(
+        (_, virtual) => lowered[twins[virtual] ?? -1]?.[virtual] ?? lowerAs(virtual, saved[virtual] ?? new Set()),
+      ),
     );
   });
   return { lowered, derivatives };
 }
 
+/** By virtual stage. */
+function keptBy(
+  keep: KeepRule,
+  { layout }: LoweringContext,
+  derivatives: readonly Derivative[],
+  lowerAs: (virtual: number, saved: ReadonlySet<ValueId>) => LoweredStage,
+): ReadonlySet<ValueId>[] {
+  const kept = derivatives.map((): ReadonlySet<ValueId> => new Set());
+  for (let stage = 0; stage < layout.numStages; stage++) {
+    const chunks = virtualStagesOn(layout, stage).flatMap((virtualStage): ChunkToKeep[] => {
+      const derivative = derivatives[virtualStage];
+      return derivative === undefined
+        ? []
+        : [{ virtualStage, derivative, lower: (saved) => lowerAs(virtualStage, saved) }];
+    });
+    keep(stage, chunks).forEach((values, index) => {
+      const virtual = chunks[index]?.virtualStage;
+      if (virtual !== undefined) kept[virtual] = values;
+    });
+  }
+  return kept;
+}
+
+function isLast({ layout }: LoweringContext, virtual: number): boolean {
+  return virtual === numVirtualStages(layout) - 1;
+}
+
 /** The first rank of the tensor axis before `tp` whose stage is the same, attributes and constants included; -1 if none. */
-function twinOf(split: SplitGraph, stage: Stage, tp: number, pp: number): number {
+function twinOf(split: SplitGraph, stage: Stage, tp: number, virtual: number): number {
   const isSame = (other: Graph | undefined) =>
     other?.nodes.every((node, index) => sameAttrs(node.attrs, stage.graph.nodes[index]?.attrs)) &&
     other.constants.every(({ data }, index) => sameData(data, stage.graph.constants[index]?.data));
-  return split.stages.slice(0, tp).findIndex((stages) => isSame(stages[pp]?.graph));
+  return split.stages.slice(0, tp).findIndex((stages) => isSame(stages[virtual]?.graph));
 }
 
 function sameAttrs(a: object, b: object | undefined): boolean {
@@ -108,13 +138,13 @@ export function lowerForward(
   results: 'metrics' | 'outputs',
 ): LoweredStage[][] {
   return split.stages.map((stages, tp) =>
-    stages.map((stage, pp) => {
+    stages.map((stage, virtual) => {
       const graph = expandVocabParallel(withGlobalBatch(stage.graph, context.numMicroBatches * context.mesh.dp));
       return lowerStage({
         stage: { ...stage, graph },
-        isLast: pp === context.mesh.pp - 1,
+        isLast: isLast(context, virtual),
         results,
-        parameters: addressesOf(stage, context, pp, tp),
+        parameters: addressesOf(stage, context, virtual, tp),
       });
     }),
   );
@@ -124,14 +154,14 @@ export function lowerForward(
 function differentiateStages(
   stages: readonly Stage[],
   context: LoweringContext,
-  known: (pp: number) => Derivative | undefined,
+  known: (virtual: number) => Derivative | undefined,
 ): Derivative[] {
   const derivatives: Derivative[] = [];
   let arriving: boolean[] | undefined;
-  for (let pp = stages.length - 1; pp >= 0; pp--) {
-    const stage = stages[pp];
+  for (let virtual = stages.length - 1; virtual >= 0; virtual--) {
+    const stage = stages[virtual];
     if (stage === undefined) continue;
-    const derivative = known(pp) ?? differentiateStage(stage, context, arriving);
+    const derivative = known(virtual) ?? differentiateStage(stage, context, arriving);
     derivatives.unshift(derivative);
     arriving = derivative.receivedGradients.map((gradient) => gradient !== null);
   }
@@ -150,7 +180,8 @@ function subPipelineOf({ mesh, numSubBatches = 1 }: LoweringContext): SubPipelin
 }
 
 /** Offsets are alike on all replicas, so those of dp 0 serve for all. Matched by name. */
-function addressesOf(stage: Stage, context: LoweringContext, pp: number, tp: number): ParameterAddress[] {
+function addressesOf(stage: Stage, context: LoweringContext, virtual: number, tp: number): ParameterAddress[] {
+  const pp = placeOf(context.layout, virtual).stage;
   const held = context.rankParameters[rankOf(context.mesh, { pp, dp: 0, tp })] ?? [];
   const byName = new Map(held.map((parameter) => [parameter.name, parameter]));
   return stage.graph.parameters.map(({ name }) => {

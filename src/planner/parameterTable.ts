@@ -1,6 +1,7 @@
 /** The logical parameters of a plan, gathered from the graphs of all its modes. */
 import { MerakError } from '../errors.js';
 import type { Graph, GraphParameter } from '../graph/graph.js';
+import { type ChunkLayout, placeOf } from '../pipeline/virtualStages.js';
 import type { ParameterPlan } from '../plan/plan.js';
 import { REPLICATE } from '../tensorparallel/layout.js';
 import type { SplitGraph } from './split.js';
@@ -15,11 +16,12 @@ export interface ParameterTable {
  * Parameters of the training graph in its order, then those only other modes use (held, never trained). A parameter is
  * held by every stage that uses it in any mode; by stage 0 when nothing does.
  *
- * @throws MerakError 'plan/invalid' when state that the forward pass writes would be needed on two stages.
+ * @throws MerakError 'plan/invalid' when state that the forward pass writes would be needed on two virtual stages.
  */
 export function parameterTable(
   training: { readonly graph: Graph; readonly split: SplitGraph },
   others: readonly { readonly graph: Graph; readonly split: SplitGraph }[],
+  layout: ChunkLayout,
 ): ParameterTable {
   const modes = [training, ...others];
   const trained = new Set(training.graph.parameters.map((parameter) => parameter.name));
@@ -36,11 +38,12 @@ export function parameterTable(
     const { name, initializer } = parameter;
     const value = graph.values[parameter.value];
     if (value === undefined) throw new MerakError('plan/invalid', `parameter '${name}' has no value`);
-    const stages = [...new Set(modes.flatMap((mode) => mode.split.stagesOf.get(name) ?? []))].sort((a, b) => a - b);
-    if (writes.has(name) && stages.length > 1) {
+    const used = ascending(modes.flatMap((mode) => mode.split.stagesOf.get(name) ?? []));
+    const virtualStages = used.length > 0 ? used : [0];
+    if (writes.has(name) && virtualStages.length > 1) {
       throw new MerakError('plan/invalid', `'${name}' is written on one stage and used on another`, {
         path: name,
-        received: `stages ${stages.join(', ')}`,
+        received: `stages ${virtualStages.join(', ')}`,
         hint: 'use fewer stages',
       });
     }
@@ -50,9 +53,14 @@ export function parameterTable(
       dtype: value.dtype,
       trainable: parameter.trainable && trained.has(name),
       layout: split.layouts.get(name) ?? REPLICATE,
-      stages: stages.length > 0 ? stages : [0],
+      stages: ascending(virtualStages.map((virtual) => placeOf(layout, virtual).stage)),
+      ...((layout.numChunks ?? 1) > 1 ? { virtualStages } : {}),
       ...(initializer === undefined ? {} : { initializer }),
     };
   });
   return { parameters, updated: parameters.map(({ name }) => writes.has(name)) };
+}
+
+function ascending(numbers: readonly number[]): number[] {
+  return [...new Set(numbers)].sort((a, b) => a - b);
 }

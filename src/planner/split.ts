@@ -1,10 +1,11 @@
-/** A graph over the tensor axis and the pipeline: one stage graph per (tp, pp). */
+/** A graph over the tensor axis and the pipeline: one stage graph per tensor rank and virtual stage. */
 import { MerakError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
 import { assignByParameters } from '../partitioner/assignByParameters.js';
 import { extractStages } from '../partitioner/extractStages.js';
 import { shardGraph } from '../partitioner/shardGraph.js';
 import type { Stage } from '../partitioner/stage.js';
+import { type ChunkLayout, numVirtualStages } from '../pipeline/virtualStages.js';
 import type { Mesh } from '../plan/plan.js';
 import type { Assignment } from '../tensorparallel/assignment.js';
 import { type Layout, REPLICATE } from '../tensorparallel/layout.js';
@@ -13,11 +14,11 @@ import { chooseLayouts, type LayoutOptions, type SequenceParallel } from '../ten
 import { type Balance, balanceStages } from './balance.js';
 
 export interface SplitGraph {
-  /** `stages[tp][pp]`. Graphs of different tp differ in attributes and constants only. */
+  /** `stages[tp][virtual stage]`. Graphs of different tp differ in attributes and constants only. */
   readonly stages: readonly (readonly Stage[])[];
   /** Layout of each parameter, by name. */
   readonly layouts: ReadonlyMap<string, Layout>;
-  /** Stages that use each parameter, by name, ascending. */
+  /** Virtual stages that use each parameter, by name, ascending. */
   readonly stagesOf: ReadonlyMap<string, readonly number[]>;
 }
 
@@ -30,22 +31,25 @@ export function splitTraining(
 ): SplitGraph {
   const { locals, layouts } = localGraphs(graph, mesh.tp, { training: true, sequenceParallel });
   const model = locals[0] ?? graph;
-  const shards = shardGraph(model, { atLeast: mesh.pp });
-  const stageOfShard = mesh.pp === 1 ? [] : balanceStages(model, shards, mesh.tp, balance);
+  const numStages = numVirtualStages(balance.schedule);
+  const shards = shardGraph(model, { atLeast: numStages });
+  const stageOfShard = numStages === 1 ? [] : balanceStages(model, shards, mesh.tp, balance);
   const stageOfNode = shards.shardOfNode.map((shard) => stageOfShard[shard] ?? 0);
   return withOwners(
     graph,
-    locals.map((local) => extractStages(local, stageOfNode, mesh.pp)),
+    locals.map((local) => extractStages(local, stageOfNode, numStages)),
     layouts,
   );
 }
 
-/** Any other graph: layouts and stages follow those of the training graph. `training`: a backward pass will follow. */
+/**
+ * Any other graph: layouts and virtual stages follow those of the training graph. `training`: a backward pass will follow.
+ */
 export function splitByParameters(
   graph: Graph,
   mesh: Mesh,
-  pinned: ReadonlyMap<string, Layout>,
-  stagesOf: ReadonlyMap<string, readonly number[]>,
+  chunks: ChunkLayout,
+  { layouts: pinned, stagesOf }: Pick<SplitGraph, 'layouts' | 'stagesOf'>,
   training: boolean,
   sequenceParallel: SequenceParallel = 'off',
 ): SplitGraph {
@@ -53,10 +57,11 @@ export function splitByParameters(
   const known = new Map([...pinned].filter(([name]) => names.has(name)));
   const { locals, layouts } = localGraphs(graph, mesh.tp, { training, pinned: known, sequenceParallel });
   const owners = graph.parameters.map((parameter) => stagesOf.get(parameter.name) ?? []);
-  const { stageOfNode } = assignByParameters(locals[0] ?? graph, owners, mesh.pp);
+  const numStages = numVirtualStages(chunks);
+  const { stageOfNode } = assignByParameters(locals[0] ?? graph, owners, numStages);
   return withOwners(
     graph,
-    locals.map((local) => extractStages(local, stageOfNode, mesh.pp)),
+    locals.map((local) => extractStages(local, stageOfNode, numStages)),
     layouts,
   );
 }

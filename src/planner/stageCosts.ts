@@ -1,11 +1,11 @@
 /** What any run of shards costs as a pipeline stage: its seconds, its bytes, and what it recomputes to fit. */
 import { parameterBytesOf } from '../partitioner/assignStages.js';
 import type { InFlight } from '../pipeline/check.js';
+import { recomputingStages } from '../pipeline/recomputingStages.js';
 import type { Schedule } from '../pipeline/schedule.js';
 import { numVirtualStages, placeOf } from '../pipeline/virtualStages.js';
 import { align } from '../plan/memory.js';
 import type { RecomputeMode } from '../recompute/saved.js';
-import { recomputingStages } from '../recompute/saved.js';
 import type { ShardProfile } from './shardProfile.js';
 
 /** One micro-batch on one virtual stage. */
@@ -123,7 +123,7 @@ export function stageCosts(input: StageCostsInput): StageCosts {
     const atMost = memoryLimitBytes - fixed - backwardBytes;
     let kept = backwardBytes;
     let recomputeSeconds = 0;
-    if (recompute === 'full' && recomputingStages('full', name, numVirtualStages(schedule))[stage] === true) {
+    if (recompute === 'full' && recomputingStages(name, numVirtualStages(schedule))[stage] === true) {
       kept = 0;
       recomputeSeconds = forwardSeconds;
     } else if (recompute === 'auto' && held > 1 && (held - 1) * backwardBytes > atMost) {

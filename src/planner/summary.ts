@@ -1,6 +1,7 @@
 /** What a plan says of its stages: layers, parameters, arithmetic, traffic, peak memory. */
 import { nodeFlops, numElements, valueBytes } from '../graph/cost.js';
 import type { Graph, Node } from '../graph/graph.js';
+import { type ChunkLayout, virtualStagesOn } from '../pipeline/virtualStages.js';
 import { rankMemory } from '../plan/memoryReport.js';
 import type { RankPlan, StageSummary } from '../plan/plan.js';
 import { programGraph } from './costs/programSeconds.js';
@@ -14,34 +15,68 @@ const MEETINGS: ReadonlySet<string> = new Set(['MerakAllReduce', 'MerakAllGather
  * FLOPs are per micro-batch and rank (recomputation counts as backward); bytes per step and rank; `peakBytes` is that of
  * the stage's largest rank. `numParameters` and `parameterBytes` are those one rank holds.
  */
-export function summariseStages(split: SplitGraph, training: LoweredModes, ranks: readonly RankPlan[]): StageSummary[] {
-  return (split.stages[0] ?? []).map((stage, pp): StageSummary => {
-    const derivative = training.derivatives[0]?.[pp];
-    const graph = derivative?.graph ?? stage.graph;
-    const numForward = derivative?.numForwardNodes ?? graph.nodes.length;
-    const lowered = training.lowered[0]?.[pp];
+export function summariseStages(
+  split: SplitGraph,
+  training: LoweredModes,
+  ranks: readonly RankPlan[],
+  layout: ChunkLayout,
+): StageSummary[] {
+  return Array.from({ length: layout.numStages }, (_, pp): StageSummary => {
     const held = ranks.filter((rank) => rank.coordinates.pp === pp);
     const first = held[0];
     const numMicroBatches = first?.executables[0]?.numMicroBatches ?? 1;
-    const forwardFlops = flops(graph, graph.nodes.slice(0, numForward));
-    const again = programGraph(
-      lowered?.programs.find(({ kind }) => kind === 'recompute') ?? { kind: 'recompute', values: [], nodes: [] },
-    );
-    const meetings = (meetingBytes(graph, graph.nodes) + meetingBytes(again, again.nodes)) * numMicroBatches;
+    const chunks = virtualStagesOn(layout, pp).map((virtual) => summariseChunk(split, training, virtual));
+    const total = (of: (chunk: ChunkSummary) => number) => chunks.reduce((sum, chunk) => sum + of(chunk), 0);
     const reduced = (first?.gradientBuckets ?? []).filter((bucket) => groupSize(first, bucket.group) > 1);
+    const [recompute = 'none', ...others] = new Set(chunks.map((chunk) => chunk.recompute));
     return {
       stage: pp,
-      layers: layersOf(stage.graph),
+      layers: [...new Set(chunks.flatMap(({ layers }) => layers))],
       numParameters: (first?.parameters ?? []).reduce((sum, { shape }) => sum + numElements(shape), 0),
-      forwardFlops,
-      backwardFlops: flops(graph, graph.nodes.slice(numForward)) + flops(again, again.nodes),
+      forwardFlops: total(({ forwardFlops }) => forwardFlops),
+      backwardFlops: total(({ backwardFlops }) => backwardFlops),
       parameterBytes: first?.persistentSpaces.find(({ space }) => space === 'parameters')?.bytesPerSlot ?? 0,
       peakBytes: Math.max(...held.map((rank) => rankMemory(rank).peakBytes)),
-      sendBytes: ((lowered?.bytes.sent ?? 0) + (lowered?.bytes.sentGradients ?? 0)) * numMicroBatches,
-      allReduceBytes: meetings + reduced.reduce((sum, { length }) => sum + 4 * length, 0),
-      recompute: again.nodes.length === 0 ? 'none' : (lowered?.bytes.saved ?? 0) > 0 ? 'partial' : 'full',
+      sendBytes: sentBytes(first),
+      allReduceBytes:
+        total(({ meetingBytes: bytes }) => bytes) * numMicroBatches +
+        reduced.reduce((sum, { length }) => sum + 4 * length, 0),
+      recompute: others.length === 0 ? recompute : 'partial',
     };
   });
+}
+
+interface ChunkSummary extends Pick<StageSummary, 'layers' | 'forwardFlops' | 'backwardFlops' | 'recompute'> {
+  /** Per micro-batch. */
+  readonly meetingBytes: number;
+}
+
+function summariseChunk(split: SplitGraph, training: LoweredModes, virtual: number): ChunkSummary {
+  const stage = split.stages[0]?.[virtual];
+  const derivative = training.derivatives[0]?.[virtual];
+  const graph = derivative?.graph ?? stage?.graph ?? EMPTY;
+  const numForward = derivative?.numForwardNodes ?? graph.nodes.length;
+  const lowered = training.lowered[0]?.[virtual];
+  const again = programGraph(
+    lowered?.programs.find(({ kind }) => kind === 'recompute') ?? { kind: 'recompute', values: [], nodes: [] },
+  );
+  return {
+    layers: layersOf(stage?.graph ?? EMPTY),
+    forwardFlops: flops(graph, graph.nodes.slice(0, numForward)),
+    backwardFlops: flops(graph, graph.nodes.slice(numForward)) + flops(again, again.nodes),
+    meetingBytes: meetingBytes(graph, graph.nodes) + meetingBytes(again, again.nodes),
+    recompute: again.nodes.length === 0 ? 'none' : (lowered?.bytes.saved ?? 0) > 0 ? 'partial' : 'full',
+  };
+}
+
+const EMPTY: Graph = { values: [], nodes: [], inputs: [], parameters: [], constants: [], outputs: [], updates: [] };
+
+/** Of the training step, to other ranks. */
+function sentBytes(rank: RankPlan | undefined): number {
+  return (rank?.executables[0]?.schedule ?? []).reduce(
+    (sum, instruction) => sum + (instruction.kind === 'send' ? instruction.bytes : 0),
+    0,
+  );
 }
 
 function flops(graph: Graph, nodes: readonly Node[]): number {

@@ -1,5 +1,7 @@
 /** The exact working memory of a stage's training executable, without building the executable. */
 import type { Task } from '../pipeline/schedule.js';
+import type { ChunkLayout } from '../pipeline/virtualStages.js';
+import { joinChunks } from '../plan/chunks.js';
 import { listInstructions } from '../plan/instructions.js';
 import type { LoweredStage } from '../plan/lower.js';
 import { layOutSpaces } from '../plan/memory.js';
@@ -7,7 +9,7 @@ import { WORKING_SPACES } from '../plan/plan.js';
 
 export interface WorkingMemory {
   readonly arenaBytes: number;
-  /** Slots of the `saved` and `recomputed` spaces: micro-batches held at once in each state. */
+  /** Slots of the `saved` and `recomputed` spaces: micro-batches (of a chunk) held at once in each state. */
   readonly numSaved: number;
   readonly numRecomputed: number;
 }
@@ -15,25 +17,25 @@ export interface WorkingMemory {
 export interface StagePosition {
   readonly tasks: readonly Task[];
   readonly numMicroBatches: number;
-  readonly isFirst: boolean;
-  readonly isLast: boolean;
+  readonly layout: ChunkLayout;
+  readonly stage: number;
 }
 
-export function workingMemory(lowered: LoweredStage, position: StagePosition): WorkingMemory {
-  // Which ranks the neighbours are does not matter, only whether there are any.
+/** `chunks`: the stage's, in order. */
+export function workingMemory(chunks: readonly LoweredStage[], position: StagePosition): WorkingMemory {
   const { numSlots } = listInstructions({
-    tasks: position.tasks,
-    lowered,
-    numMicroBatches: position.numMicroBatches,
-    before: position.isFirst ? null : 0,
-    after: position.isLast ? null : 0,
+    ...position,
+    chunks,
+    // Which ranks the neighbours are does not matter.
+    rankOfStage: (stage) => stage,
     closing: 'train',
     reducesState: false,
   });
   const slotsOf: Readonly<Record<string, number>> = numSlots;
+  const { bytes } = joinChunks(chunks);
   const sizes = WORKING_SPACES.map((space) => ({
     space,
-    bytesPerSlot: lowered.bytes[space] ?? 0,
+    bytesPerSlot: bytes[space] ?? 0,
     numSlots: slotsOf[space] ?? 1,
   }));
   return {

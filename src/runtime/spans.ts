@@ -29,7 +29,7 @@ interface Interval {
 export type Span = Interval &
   (
     | { readonly kind: 'step' | 'instruction'; readonly index: number }
-    | { readonly kind: 'node'; readonly index: number; readonly program: ProgramKind }
+    | { readonly kind: 'node'; readonly index: number; readonly program: ProgramKind; readonly chunk: number }
     | {
         readonly kind: 'exchange';
         readonly exchange: ExchangeKind;
@@ -64,8 +64,9 @@ export function decodeSpans(rows: Float64Array): Span[] {
     const at = { begin, end };
     if (kind === 'step' || kind === 'instruction') return { ...at, kind, index };
     if (kind === 'awaited') return { ...at, kind, buffer };
-    const program = PROGRAMS[detail];
-    if (kind === 'node' && program !== undefined) return { ...at, kind, index, program };
+    const program = PROGRAMS[detail % PROGRAMS.length];
+    if (kind === 'node' && program !== undefined)
+      return { ...at, kind, index, program, chunk: Math.floor(detail / PROGRAMS.length) };
     const exchange = EXCHANGES[index];
     if (kind === 'exchange' && exchange !== undefined)
       return { ...at, kind, exchange, with: detail, waitSeconds, bytes, buffer, helper: helper === 1 };

@@ -2,16 +2,18 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MerakError } from '../../src/errors.js';
-import { checkSchedule } from '../../src/pipeline/check.js';
+import { checkSchedule, inFlightByVirtualStage } from '../../src/pipeline/check.js';
 import { earlyRecompute } from '../../src/pipeline/earlyRecompute.js';
+import { forwardOnly } from '../../src/pipeline/forwardOnly.js';
 import { gpipe } from '../../src/pipeline/gpipe.js';
 import { interleaved } from '../../src/pipeline/interleaved.js';
 import { oneForwardOneBackward } from '../../src/pipeline/oneForwardOneBackward.js';
-import { SCHEDULE_NAMES, scheduleByName } from '../../src/pipeline/registry.js';
-import type { Schedule } from '../../src/pipeline/schedule.js';
+import { recomputingStages } from '../../src/pipeline/recomputingStages.js';
+import { canHaveChunks, SCHEDULE_NAMES, scheduleByName } from '../../src/pipeline/registry.js';
+import type { Placement, Schedule } from '../../src/pipeline/schedule.js';
 import { shiftedCriticalPath } from '../../src/pipeline/shiftedCriticalPath.js';
 import { makespan, timeline } from '../../src/pipeline/timeline.js';
-import { numVirtualStages } from '../../src/pipeline/virtualStages.js';
+import { numVirtualStages, placeOf, virtualStagesOn } from '../../src/pipeline/virtualStages.js';
 import { zeroBubbleH1 } from '../../src/pipeline/zeroBubbleH1.js';
 import { zeroBubbleV } from '../../src/pipeline/zeroBubbleV.js';
 
@@ -21,6 +23,7 @@ const all = (p: number) => Array.from({ length: p }, () => true);
 const allButLast = (p: number) => Array.from({ length: p }, (_, stage) => stage < p - 1);
 const span = (schedule: Schedule, f: number, r: number, b: number, recomputes: readonly boolean[], w = 0) =>
   makespan(timeline(schedule, { forward: f, recompute: r, backward: b, weight: w, recomputes }));
+const wholeGroups = (p: number, m: number) => Math.ceil(m / p) * p;
 const code = (body: () => unknown): string => {
   try {
     body();
@@ -33,7 +36,8 @@ const code = (body: () => unknown): string => {
 describe('all schedules, p 1-16, m 1-64', () => {
   it.each(SCHEDULE_NAMES)('%s is complete, ordered, live with two send slots', (name) => {
     fc.assert(
-      fc.property(stages, micros, fc.boolean(), fc.integer({ min: 1, max: 4 }), (p, m, recomputes, numChunks) => {
+      fc.property(stages, micros, fc.boolean(), fc.integer({ min: 1, max: 4 }), (p, m, recomputes, chunks) => {
+        const numChunks = canHaveChunks(name, chunks) ? chunks : undefined;
         const schedule = scheduleByName(name, p, m, { recomputes, numChunks });
         const { forward, recomputed, held } = checkSchedule(schedule);
         const v = schedule.numChunks ?? 1;
@@ -75,6 +79,71 @@ describe('all schedules, p 1-16, m 1-64', () => {
       expect(code(() => scheduleByName(name, 4, 1.5))).toBe('plan/invalid');
     }
     expect(code(() => interleaved(2, 2, 0))).toBe('plan/invalid');
+    expect(code(() => scheduleByName('interleaved', 2, 2, { numChunks: 0 }))).toBe('plan/invalid');
+  });
+
+  it('chunks that a schedule cannot have are refused', () => {
+    expect(code(() => scheduleByName('1f1b', 2, 2, { numChunks: 2 }))).toBe('config/invalid');
+    expect(code(() => scheduleByName('zb-v', 2, 2, { numChunks: 3 }))).toBe('config/invalid');
+    expect(scheduleByName('zb-v', 2, 2, { numChunks: 2 }).numChunks).toBe(2);
+    expect(scheduleByName('scp', 2, 2, { numChunks: 1 }).numChunks ?? 1).toBe(1);
+    expect(scheduleByName('interleaved', 2, 2, { numChunks: 3 }).numChunks).toBe(3);
+  });
+
+  it('forward only: every micro-batch through every chunk, whatever the placement', () => {
+    fc.assert(
+      fc.property(
+        stages,
+        micros,
+        fc.integer({ min: 1, max: 4 }),
+        fc.constantFrom<Placement>('loop', 'vee'),
+        fc.integer({ min: 1, max: 2 }),
+        (p, m, v, placement, slots) => {
+          const layout = { numStages: p, numChunks: v, placement };
+          const schedule = forwardOnly(layout, m);
+          expect(checkSchedule(schedule, { slots }).forward).toHaveLength(p);
+          // The pipeline fills once: the stage that ends the model idles only until the first micro-batch gets there.
+          if (placement === 'loop')
+            expect(span(schedule, 1, 0, 0, [])).toBeLessThanOrEqual(v * wholeGroups(p, m) + p - 1);
+          else if (v === 2) expect(span(schedule, 1, 0, 0, [])).toBeLessThanOrEqual(2 * (m + p - 1));
+        },
+      ),
+      { numRuns: 80 },
+    );
+  });
+
+  it('spare the last virtual stage where its backward follows its forward at once, and there alone', () => {
+    fc.assert(
+      fc.property(stages, micros, fc.constantFrom('scp', 'zb-h1', 'zb-v'), (p, m, name) => {
+        const schedule = scheduleByName(name, p, m, { recomputes: true });
+        const numVirtual = numVirtualStages(schedule);
+        expect(recomputingStages(name, numVirtual)).toEqual(allButLast(numVirtual));
+        const { stage, chunk } = placeOf(schedule, numVirtual - 1);
+        const own = schedule.stages[stage]!.filter((task) => task.kind !== 'R');
+        own.forEach((task, at) => {
+          if (task.kind !== 'F' || (task.chunk ?? 0) !== chunk) return;
+          expect(own[at + 1]).toEqual({ ...task, kind: 'B' });
+        });
+      }),
+      { numRuns: 60 },
+    );
+    expect(recomputingStages('1f1b', 3)).toEqual([true, true, true]);
+    expect(recomputingStages('interleaved', 2)).toEqual([true, true]);
+  });
+
+  it('what each virtual stage holds adds up to what its stage holds at the least', () => {
+    fc.assert(
+      fc.property(stages, micros, fc.constantFrom(...SCHEDULE_NAMES), fc.boolean(), (p, m, name, recomputes) => {
+        const schedule = scheduleByName(name, p, m, { recomputes });
+        const [whole, single] = [checkSchedule(schedule), inFlightByVirtualStage(schedule)];
+        for (let stage = 0; stage < p; stage++) {
+          const chunks = virtualStagesOn(schedule, stage).map((virtual) => single.held[virtual]!);
+          expect(Math.max(...chunks)).toBeLessThanOrEqual(whole.held[stage]!);
+          expect(chunks.reduce((a, b) => a + b, 0)).toBeGreaterThanOrEqual(whole.held[stage]!);
+        }
+      }),
+      { numRuns: 60 },
+    );
   });
 });
 

@@ -71,7 +71,7 @@ describe('the checker', () => {
           shifted.forward.map((_, stage) => Math.min(stage === p - 2 ? 3 : p - stage, m)),
         );
         expect(Math.max(...shifted.recomputed)).toBeLessThanOrEqual(1);
-        expect(checkSchedule(forwardOnly(p, m)).forward).toHaveLength(p);
+        expect(checkSchedule(forwardOnly({ numStages: p }, m)).forward).toHaveLength(p);
         // No schedule beats the flow bound, and 1F1B without recomputation meets it.
         const bare = makespan(timeline(oneForwardOneBackward(p, m), { ...unit, recomputes: [] }));
         expect(bare).toBe((m + p - 1) * 3);
@@ -83,7 +83,7 @@ describe('the checker', () => {
   it('finds the deadlock of blocking sends', () => {
     expect(code(() => checkSchedule(oneForwardOneBackward(2, 2), { blockingSends: true }))).toBe('plan/deadlock');
     expect(code(() => checkSchedule(oneForwardOneBackward(1, 2), { blockingSends: true }))).toBe('none');
-    expect(code(() => checkSchedule(forwardOnly(4, 4), { blockingSends: true }))).toBe('none');
+    expect(code(() => checkSchedule(forwardOnly({ numStages: 4 }, 4), { blockingSends: true }))).toBe('none');
   });
 
   it('finds a deadlock of order and of slots', () => {

@@ -43,9 +43,11 @@ export function misreads(rank: RankPlan, executable: Executable): string[] {
     const { arena, start, end } = region(value, slot);
     return arenas[arena].find((other) => other.start === start && other.end === end)?.token;
   };
-  const fill = (space: Space, slot: number) => {
+  /** Writes what the programs (of one chunk, when given) know to lie in a slot. */
+  const fill = (space: Space, slot: number, chunk?: number) => {
     const seen = new Set<number>();
     for (const program of executable.programs) {
+      if (chunk !== undefined && (program.chunk ?? 0) !== chunk) continue;
       for (const value of program.values) {
         if (value.space !== space || seen.has(value.offset)) continue;
         seen.add(value.offset);
@@ -82,23 +84,33 @@ export function misreads(rank: RankPlan, executable: Executable): string[] {
   };
 
   for (const space of ['parameters', 'constants'] as const) fill(space, 0);
-  const programs = new Map(executable.programs.map((program) => [program.kind, program]));
+  const programs = new Map(executable.programs.map((program) => [`${program.kind}.${program.chunk ?? 0}`, program]));
   for (const instruction of executable.schedule) {
     switch (instruction.kind) {
       case 'zero':
         for (const space of ['gradients', 'metrics'] as const) if (spaces.has(space)) fill(space, 0);
         break;
       case 'load':
-        fill('batch', instruction.slot);
+        fill('batch', instruction.slot, instruction.chunk ?? 0);
         break;
       case 'receive':
-        fill(instruction.what === 'activation' ? 'received' : 'receivedGradients', instruction.slot);
+        fill(
+          instruction.what === 'activation' ? 'received' : 'receivedGradients',
+          instruction.slot,
+          instruction.chunk ?? 0,
+        );
         break;
+      case 'handOver': {
+        const { what, chunk = 0, to } = instruction;
+        if (what === 'activation') fill('received', to, chunk + 1);
+        else fill('receivedGradients', to, chunk - 1);
+        break;
+      }
       case 'forward':
       case 'recompute':
       case 'backward':
       case 'weights':
-        run(programs.get(instruction.kind)!, instruction.slots);
+        run(programs.get(`${instruction.kind}.${instruction.chunk ?? 0}`)!, instruction.slots);
         break;
     }
   }

@@ -33,8 +33,14 @@ const attr: fc.Arbitrary<Attr> = fc.letrec<{ attr: Attr }>((tie) => ({
 })).attr;
 const attrs = fc.array(fc.tuple(key, attr), { maxLength: 3 }).map((entries) => Object.fromEntries(entries));
 
-const program = fc.record({
-  kind: fc.constantFrom('forward', 'recompute', 'backward'),
+// The first chunk goes without saying.
+const chunk = fc.integer({ min: 1, max: 1000 });
+/** With `chunk`, or without. */
+const chunked = <T extends object>(fields: { [K in keyof T]: fc.Arbitrary<T[K]> }) =>
+  fc.record({ ...fields, chunk }, { requiredKeys: Object.keys(fields) as never[] });
+
+const program = chunked({
+  kind: fc.constantFrom('forward', 'recompute', 'backward', 'weights'),
   values: list(fc.record({ shape, dtype, space, offset: bytes })),
   nodes: list(
     fc.record({
@@ -58,18 +64,27 @@ const slots = fc.record({
   recomputed: slot,
 });
 const instruction: fc.Arbitrary<Instruction> = fc.oneof(
-  fc.record({ kind: fc.constant('load'), micro: small, slot: small }),
-  fc.record({ kind: fc.constantFrom('forward', 'recompute', 'backward', 'weights'), micro: small, slots }),
-  fc.record({
+  chunked({ kind: fc.constant('load'), micro: small, slot: small }),
+  chunked({ kind: fc.constantFrom('forward', 'recompute', 'backward', 'weights'), micro: small, slots }),
+  chunked({
     kind: fc.constantFrom('send', 'receive'),
     what: fc.constantFrom('activation', 'gradient'),
     micro: small,
     slot: small,
+    bytes,
     peer: small,
+  }),
+  chunked({
+    kind: fc.constant('handOver'),
+    what: fc.constantFrom('activation', 'gradient'),
+    micro: small,
+    slot: small,
+    bytes,
+    to: small,
   }),
   fc.record({ kind: fc.constantFrom('zero', 'reduce', 'reduceState', 'update') }),
 ) as fc.Arbitrary<Instruction>;
-const field = fc.record({ name: fc.string(), shape, dtype, offset: bytes });
+const field = chunked({ name: fc.string(), shape, dtype, offset: bytes });
 const constant = fc.record({
   offset: bytes,
   data: fc.oneof(
@@ -150,6 +165,7 @@ const parameterPlan: fc.Arbitrary<ParameterPlan> = fc.record(
       fc.record({ kind: fc.constant('shard'), dim: small, parts: small, paddedSize: bytes }),
     ),
     stages: list(small),
+    virtualStages: fc.array(small, { minLength: 1, maxLength: 3 }),
     initializer: fc.oneof(
       fc.record({ kind: fc.constant('constant'), value: double }),
       fc.record({ kind: fc.constant('uniform'), low: double, high: double }),
@@ -158,14 +174,18 @@ const parameterPlan: fc.Arbitrary<ParameterPlan> = fc.record(
   },
   { requiredKeys: ['name', 'shape', 'dtype', 'trainable', 'layout', 'stages'] },
 ) as fc.Arbitrary<ParameterPlan>;
-const plan: fc.Arbitrary<Plan> = fc.record({
+const chunking = fc.oneof(
+  fc.constant({}),
+  fc.record({ numChunks: fc.integer({ min: 2, max: 1000 }), placement: fc.constantFrom('loop', 'vee') }),
+);
+const wholePlan = fc.record({
   mesh,
   scheduleName: fc.string(),
   numMicroBatches: small,
   microBatchSize: small,
   seed: bytes,
   parameters: list(parameterPlan),
-  schedule: list(list(fc.record({ kind: fc.constantFrom('F', 'R', 'B', 'W'), micro: small }))),
+  schedule: list(list(chunked({ kind: fc.constantFrom('F', 'R', 'B', 'W'), micro: small }))),
   stages: list(
     fc.record({
       stage: small,
@@ -181,7 +201,8 @@ const plan: fc.Arbitrary<Plan> = fc.record({
     }),
   ),
   ranks: fc.array(rankPlan, { maxLength: 2 }),
-}) as fc.Arbitrary<Plan>;
+});
+const plan = fc.tuple(wholePlan, chunking).map(([whole, chunks]) => ({ ...whole, ...chunks })) as fc.Arbitrary<Plan>;
 
 // fast-check's records have no prototype; cloning gives them the usual one.
 describe('serialisation', () => {

@@ -50,6 +50,11 @@ const SHAPES: Partial<PlanInput>[] = [
   { mesh: { pp: 4 }, schedule: 'zb-h1' },
   { mesh: { pp: 3, tp: 2 }, schedule: 'zb-h1', recompute: 'full' },
   { mesh: { pp: 2 }, schedule: 'gpipe' },
+  { mesh: { pp: 1 }, schedule: 'zb-v' },
+  { mesh: { pp: 2 }, schedule: 'interleaved', numChunks: 3 },
+  { mesh: { pp: 2 }, schedule: 'interleaved', recompute: 'full', numMicroBatches: 3 },
+  { mesh: { pp: 3 }, schedule: 'zb-v' },
+  { mesh: { pp: 3, tp: 2 }, schedule: 'zb-v', recompute: 'full', numMicroBatches: 2 },
 ];
 
 describe('every rank of a plan', () => {
@@ -65,20 +70,17 @@ describe('every rank of a plan', () => {
     const built = plan(change);
     for (const rank of built.ranks) {
       rank.executables.forEach((executable, e) => {
-        const bytes = (r: number, space: string) =>
-          built.ranks[r]!.executables[e]!.spaces.find((s) => s.space === space)?.bytesPerSlot;
-        const messages = (r: number, kind: Instruction['kind'], peer: number) =>
+        const messages = (r: number, kind: Instruction['kind'], peer: number, what: string) =>
           built.ranks[r]!.executables[e]!.schedule.flatMap((i) =>
-            (i.kind === 'send' || i.kind === 'receive') && i.kind === kind && i.peer === peer
-              ? [`${i.what}${i.micro}`]
+            (i.kind === 'send' || i.kind === 'receive') && i.kind === kind && i.peer === peer && i.what === what
+              ? [`micro-batch ${i.micro}, ${i.bytes} bytes`]
               : [],
           );
         for (const instruction of executable.schedule) {
           if (instruction.kind !== 'send') continue;
           const { peer, what } = instruction;
-          const [from, to] = what === 'activation' ? ['sent', 'received'] : ['sentGradients', 'receivedGradients'];
-          expect(bytes(rank.rank, from!)).toBe(bytes(peer, to!));
-          expect(messages(rank.rank, 'send', peer)).toEqual(messages(peer, 'receive', rank.rank));
+          expect(instruction.bytes).toBeGreaterThan(0);
+          expect(messages(rank.rank, 'send', peer, what)).toEqual(messages(peer, 'receive', rank.rank, what));
         }
       });
     }
@@ -132,6 +134,25 @@ describe('executables added to a plan', () => {
     expect(added[2]!.outputs[0]!.shape).toEqual([5, 6, 11]);
   });
 
+  it('go through the chunks of a plan that has several per stage', () => {
+    const built = plan({ mesh: { pp: 2 }, schedule: 'zb-v' });
+    expect(built).toMatchObject({ numChunks: 2, placement: 'vee' });
+    const added = buildExecutable(built, 'predict', wider.predict!, { name: 'predict5', numMicroBatches: 3 });
+    added.forEach((executable, rank) => {
+      expect(misreads(built.ranks[rank]!, executable)).toEqual([]);
+    });
+    // The model begins and ends on stage 0.
+    expect(added.map(({ outputs }) => outputs.length)).toEqual([1, 0]);
+    expect(added.map(({ inputs }) => inputs.map(({ name }) => name))).toEqual([['tokens'], []]);
+    for (const { name, stages, virtualStages } of built.parameters) {
+      expect(stages, name).toEqual([...new Set(virtualStages!.map((one) => [0, 1, 1, 0][one]!))].sort());
+    }
+    // Tied, but between two chunks of one stage: no reduction joins them.
+    const tied = built.parameters.find(({ virtualStages }) => virtualStages!.length > 1)!;
+    expect(tied).toMatchObject({ stages: [0], virtualStages: [0, 3] });
+    expect(built.ranks[0]!.groups.some(({ axis }) => axis === 'tie')).toBe(false);
+  });
+
   it('refuse parameters the plan does not have', () => {
     const other = tf.variable(tf.zeros([6, 3]), true, 'elsewhere');
     const loss = ({ tokens }: Batch) => tf.mean(tf.matMul(tf.cast(tokens!, 'float32'), other)).asScalar();
@@ -150,6 +171,14 @@ describe('bad requests', () => {
     expect(memory.hint).toMatch(/fits|smaller batch/);
     expect(plan({ mesh: { pp: 2 }, memoryLimitBytes: 100_000_000 }).mesh.pp).toBe(2);
     expect(failure(() => plan({ schedule: '1f2b' })).code).toBe('config/invalid');
+    expect(failure(() => plan({ mesh: { pp: 2 }, schedule: 'scp', numChunks: 2 }))).toMatchObject({
+      code: 'config/invalid',
+      path: 'chunks',
+    });
+    const chunks = failure(() => plan({ mesh: { pp: 8 }, schedule: 'interleaved', numChunks: 8 }));
+    expect(chunks.code).toBe('plan/too-many-stages');
+    expect(chunks.received).toBe('8 x 8 = 64');
+    expect(chunks.hint).toContain('--pp');
     expect(failure(() => plan({ microBatchSize: 3 })).code).toBe('config/batch');
   });
 

@@ -76,6 +76,7 @@ describe('the choices', () => {
         numMicroBatches: 3,
         microBatchSize: 2,
         schedule: 'scp',
+        numChunks: 1,
         recompute: 'full',
         shardOptimizer: false,
       },

@@ -1,10 +1,11 @@
-/** Traces small models and runs plans in this process, one TfjsDevice per rank. */
+/** Traces small models and runs plans in this process, one device per rank. */
 import type * as tf from '@tensorflow/tfjs';
 import { optimizeGraph } from '../../src/graph/passes/optimize.js';
 import type { Plan } from '../../src/plan/plan.js';
 import { buildPlan, type PlanInput } from '../../src/planner/buildPlan.js';
-import type { HostArray, StepResult } from '../../src/runtime/device.js';
+import type { ArenaHandle, Device, HostArray, StepResult } from '../../src/runtime/device.js';
 import { localCommunicators } from '../../src/runtime/localCommunicator.js';
+import { NativeDevice } from '../../src/runtime/native/device.js';
 import { TfjsDevice } from '../../src/runtime/tfjs/device.js';
 import { mergeParameter, sliceParameter } from '../../src/tensorparallel/shards.js';
 import type { FieldSpec, TraceMode, UserModel } from '../../src/trace/model.js';
@@ -42,22 +43,34 @@ export function traced(
 export interface Cluster {
   readonly plan: Plan;
   /** Runs on every rank; `inputs` maps a field to the data of the whole batch. Results by rank. */
-  run(executable: string, step: number, inputs: ReadonlyMap<string, HostArray>): Promise<StepResult[]>;
+  run(
+    executable: string,
+    step: number,
+    inputs: ReadonlyMap<string, HostArray>,
+    learningRate?: number,
+  ): Promise<StepResult[]>;
   /** Logical parameters, merged from the shards of the first stage that holds each. */
   parameters(): Promise<Map<string, Float32Array>>;
   close(): void;
 }
 
-export async function startPlan(input: PlanInput, values: ReadonlyMap<string, Float32Array>): Promise<Cluster> {
+export async function startPlan(
+  input: PlanInput,
+  values: ReadonlyMap<string, Float32Array>,
+  runtime: 'tfjs' | 'native' = 'tfjs',
+): Promise<Cluster> {
   const plan = buildPlan(input);
   const communicators = localCommunicators(plan.ranks.length);
-  const devices = plan.ranks.map((_, rank) => new TfjsDevice({ communicator: communicators[rank]! }));
+  const devices = plan.ranks.map(
+    (_, rank): Device =>
+      runtime === 'native' ? new NativeDevice() : new TfjsDevice({ communicator: communicators[rank]! }),
+  );
+  const handles: ArenaHandle[] = [];
   await Promise.all(
     plan.ranks.map(async (rank, index) => {
       const device = devices[index]!;
-      await device.open(rank);
-      for (const executable of rank.executables) await device.load(executable);
-      await device.connect([]);
+      handles.push(...(await device.open(rank)));
+      for (const executable of rank.executables) handles.push(...(await device.load(executable)));
       for (const [at, { parameter }] of rank.parameters.entries()) {
         const { name, shape, layout } = plan.parameters[parameter]!;
         await device.write(
@@ -68,14 +81,15 @@ export async function startPlan(input: PlanInput, values: ReadonlyMap<string, Fl
       }
     }),
   );
+  for (const device of devices) await device.connect(handles);
   return {
     plan,
-    run: (executable, step, inputs) =>
+    run: (executable, step, inputs, learningRate = 0.05) =>
       Promise.all(
         devices.map((device, rank) => {
           const { dp } = plan.ranks[rank]!.coordinates;
           const mine = new Map([...inputs].map(([name, data]) => [name, shareOf(data, plan.mesh.dp, dp)]));
-          return device.run(executable, { step, seed: 3, learningRate: 0.05, inputs: mine, timeoutSeconds: 60 });
+          return device.run(executable, { step, seed: 3, learningRate, inputs: mine, timeoutSeconds: 60 });
         }),
       ),
     async parameters() {
@@ -97,6 +111,11 @@ export async function startPlan(input: PlanInput, values: ReadonlyMap<string, Fl
       for (const device of devices) device.close();
     },
   };
+}
+
+/** Of the ranks where the model ends. */
+export function lossOf(results: readonly StepResult[]): number {
+  return results.map(({ metrics }) => metrics.loss).findLast((loss) => loss !== undefined)!;
 }
 
 function shareOf(data: HostArray, numReplicas: number, replica: number): HostArray {

@@ -133,7 +133,7 @@ describe('merak.quantiser', () => {
     ] as const) {
       const model = await quantiser.build(modes);
       const { logits } = (await model.predict({ tokens })) as Record<string, tf.Tensor>;
-      const error = logits!.dataSync().reduce((sum, value, i) => sum + (value - exact[i]!) ** 2, 0);
+      const error = logits!.dataSync<'float32'>().reduce((sum, value, i) => sum + (value - exact[i]!) ** 2, 0);
       found.push({ bytes: model.weightBytes, error });
       model.close();
     }

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { differentiate } from '../../src/autodiff/differentiate.js';
 import { neededByBackward } from '../../src/autodiff/needed.js';
-import { chooseSaved, recomputingStages } from '../../src/recompute/saved.js';
+import { chooseSaved } from '../../src/recompute/saved.js';
 import { graphOf } from '../partitioner/graphs.js';
 
 describe('chooseSaved', () => {
@@ -23,11 +23,5 @@ describe('chooseSaved', () => {
     for (const value of forward) if (read.has(value)) expect(needed.has(value)).toBe(true);
     expect(chooseSaved(derivative, 'none')).toEqual(needed);
     expect(chooseSaved(derivative, 'full').size).toBe(0);
-  });
-
-  it('spares the last stage under the shifted critical path', () => {
-    expect(recomputingStages('full', 'scp', 3)).toEqual([true, true, false]);
-    expect(recomputingStages('full', '1f1b', 3)).toEqual([true, true, true]);
-    expect(recomputingStages('none', 'scp', 2)).toEqual([false, false]);
   });
 });

@@ -3,7 +3,9 @@ import { nodeBytes, nodeFlops } from '../../graph/cost.js';
 import type { Executable, Program, ProgramNode, ProgramValue } from '../../plan/plan.js';
 import { isProduct } from '../../planner/costs/operatorCosts.js';
 import { programGraph } from '../../planner/costs/programSeconds.js';
-import type { ProgramKind } from '../../runtime/spans.js';
+import type { ProgramKind, Span } from '../../runtime/spans.js';
+
+type NodeSpan = Extract<Span, { readonly kind: 'node' }>;
 
 export interface Operation {
   readonly kernel: string;
@@ -18,9 +20,9 @@ export interface Operation {
   readonly bytes: number;
 }
 
-/** Finds a node's description by program and place; each is made once. */
-export function operationsOf(executable: Executable): (program: ProgramKind, index: number) => Operation {
-  const byKind = new Map(
+/** Finds a recorded node's description; each is made once. */
+export function operationsOf(executable: Executable): (span: NodeSpan) => Operation {
+  const byProgram = new Map(
     executable.programs.map((program) => {
       const graph = programGraph(program);
       const made: (Operation | undefined)[] = [];
@@ -35,10 +37,14 @@ export function operationsOf(executable: Executable): (program: ProgramKind, ind
           bytes: nodeBytes(graph, graph.nodes[index]!),
         };
       };
-      return [program.kind, (index: number) => (made[index] ??= describe(index))] as const;
+      return [keyOf(program.kind, program.chunk), (index: number) => (made[index] ??= describe(index))] as const;
     }),
   );
-  return (program, index) => byKind.get(program)!(index);
+  return ({ program, chunk, index }) => byProgram.get(keyOf(program, chunk))!(index);
+}
+
+function keyOf(kind: ProgramKind, chunk = 0): string {
+  return `${kind}.${chunk}`;
 }
 
 const DTYPES: Readonly<Record<ProgramValue['dtype'], string>> = {

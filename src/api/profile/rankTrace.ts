@@ -66,7 +66,7 @@ function labeller(plan: RankPlan, { executable }: RecordedStep): (span: Span) =>
       case 'instruction':
         return instructionLabel(executable.schedule[span.index]!);
       case 'node': {
-        const { kernel, layer, shapes, flops, bytes } = operation(span.program, span.index);
+        const { kernel, layer, shapes, flops, bytes } = operation(span);
         const seconds = span.end - span.begin;
         const rate = (count: number): Args =>
           seconds > 0 ? { 'G/s': Number((count / seconds / 1e9).toFixed(1)) } : {};
@@ -96,10 +96,12 @@ function partner(plan: RankPlan, exchange: string, id: number): Args {
 function instructionLabel(instruction: Instruction): Label {
   const label = (name: string, args: Args = {}): Label => ({ name, cat: 'instruction', args });
   const { kind } = instruction;
+  if (!('micro' in instruction)) return label(kind);
+  const { micro, chunk = 0 } = instruction;
+  const which = chunk === 0 ? String(micro) : `${micro}.${chunk}`;
+  const args = { 'micro-batch': micro, ...(chunk === 0 ? {} : { chunk }) };
   if (kind === 'send' || kind === 'receive') {
-    const { what, micro, peer } = instruction;
-    return label(`${kind} ${what} ${micro}`, { 'micro-batch': micro, peer });
+    return label(`${kind} ${instruction.what} ${which}`, { ...args, peer: instruction.peer });
   }
-  if ('micro' in instruction) return label(`${kind} ${instruction.micro}`, { 'micro-batch': instruction.micro });
-  return label(kind);
+  return label(kind === 'handOver' ? `hand over ${instruction.what} ${which}` : `${kind} ${which}`, args);
 }

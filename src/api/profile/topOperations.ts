@@ -68,7 +68,7 @@ export function topOperations(ranks: readonly (readonly RecordedStep[])[]): TopO
       const seconds = span.end - span.begin;
       if (span.kind === 'step') stepSeconds += seconds;
       if (span.kind === 'node') {
-        const found = operation(span.program, span.index);
+        const found = operation(span);
         add(found, found.kernel, found.layer, seconds);
       }
       if (span.kind !== 'instruction') continue;

@@ -2,8 +2,9 @@
 import { MerakError } from '../../errors.js';
 import type { Link } from '../../pipeline/network.js';
 import type { Collective, SimulationInput, VirtualStageSeconds } from '../../pipeline/simulate.js';
-import { rankOf } from '../../plan/mesh.js';
-import type { Executable, Plan, RankPlan, Space } from '../../plan/plan.js';
+import { numVirtualStages, placeOf } from '../../pipeline/virtualStages.js';
+import { chunkLayoutOf, rankOf } from '../../plan/mesh.js';
+import type { Executable, Plan, RankPlan } from '../../plan/plan.js';
 import { ringTransfer } from './collectives.js';
 import type { DeviceModel } from './device.js';
 import type { OperatorCosts } from './operatorCosts.js';
@@ -27,13 +28,14 @@ export interface ClusterCosts {
 const UPDATE_TRAFFIC = { sgd: 3, momentum: 5, rmsprop: 7, adam: 7 } as const;
 
 /**
- * The pipeline of replica 0 and tensor rank 0; the others do the same at the same time. Links: per boundary one down and one
- * up, per stage one for its reductions.
+ * The pipeline of replica 0 and tensor rank 0; the others do the same at the same time. Links: per boundary of virtual stages
+ * one down and one up, per stage one for its reductions.
  *
  * @throws MerakError 'plan/invalid' when the plan has no executable of that name.
  */
 export function planSimulation(plan: Plan, costs: ClusterCosts, name = 'train'): SimulationInput {
   const { mesh } = plan;
+  const layout = chunkLayoutOf(plan);
   const stages = Array.from({ length: mesh.pp }, (_, pp) => rankAt(plan, pp, name));
   const programCosts = {
     operators: costs.operators,
@@ -43,12 +45,13 @@ export function planSimulation(plan: Plan, costs: ClusterCosts, name = 'train'):
   };
   const links: Link[] = [];
   const addLink = (link: Link) => links.push(link) - 1;
-  const boundaries = stages.slice(0, -1).map(({ executable }, stage) => {
+  const executableOf = (virtual: number) => stages[placeOf(layout, virtual).stage]?.executable;
+  const boundaries = Array.from({ length: numVirtualStages(layout) - 1 }, (_, virtual) => {
     const [down, up] = [addLink(costs.pipelineLink), addLink(costs.pipelineLink)];
-    const above = stages[stage + 1]?.executable ?? executable;
+    const [lower, upper] = [placeOf(layout, virtual), placeOf(layout, virtual + 1)];
     return {
-      activation: { bytes: slotBytes(executable, 'sent'), route: [down] },
-      gradient: { bytes: slotBytes(above, 'sentGradients'), route: [up] },
+      activation: { bytes: messageBytes(executableOf(virtual), 'activation', lower.chunk), route: [down] },
+      gradient: { bytes: messageBytes(executableOf(virtual + 1), 'gradient', upper.chunk), route: [up] },
     };
   });
   const collectives = stages.flatMap(({ rank }, stage) =>
@@ -57,12 +60,13 @@ export function planSimulation(plan: Plan, costs: ClusterCosts, name = 'train'):
   return {
     schedule: {
       name: plan.scheduleName,
-      numStages: mesh.pp,
+      ...layout,
       numMicroBatches: stages[0]?.executable.numMicroBatches ?? plan.numMicroBatches,
       stages: plan.schedule,
     },
-    seconds: stages.map(({ executable }): VirtualStageSeconds => {
-      const seconds = executableSeconds(executable, programCosts);
+    seconds: Array.from({ length: numVirtualStages(layout) }, (_, virtual): VirtualStageSeconds => {
+      const { chunk } = placeOf(layout, virtual);
+      const seconds = executableSeconds(executableOf(virtual) ?? { programs: [] }, programCosts, chunk);
       return {
         forward: seconds.forward,
         recompute: seconds.recompute,
@@ -88,8 +92,13 @@ function rankAt(plan: Plan, pp: number, name: string): { rank: RankPlan; executa
   throw new MerakError('plan/invalid', `the plan has no executable '${name}' for stage ${pp}`);
 }
 
-function slotBytes(executable: Executable, space: Space): number {
-  return executable.spaces.find((one) => one.space === space)?.bytesPerSlot ?? 0;
+/** Of what a chunk sends to another rank; 0 where it sends nothing or hands it over within the rank. */
+function messageBytes(executable: Executable | undefined, what: 'activation' | 'gradient', chunk: number): number {
+  for (const instruction of executable?.schedule ?? []) {
+    if (instruction.kind !== 'send' || instruction.what !== what || (instruction.chunk ?? 0) !== chunk) continue;
+    return instruction.bytes;
+  }
+  return 0;
 }
 
 function bucketCollectives(

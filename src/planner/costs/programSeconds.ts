@@ -69,14 +69,15 @@ function addTo(node: Node): Node {
   return { ...node, kernel: 'Add', inputs: [...node.inputs, ...node.outputs], inputNames: ['a', 'b'] };
 }
 
-/** Seconds of each kind of program of an executable; 0 where it has none. */
+/** Seconds of each kind of program of an executable's chunk; 0 where it has none. */
 export function executableSeconds(
   executable: Pick<Executable, 'programs'>,
   costs: ProgramCosts,
+  chunk = 0,
 ): Readonly<Record<Program['kind'], number>> {
   const of = (kind: Program['kind']) =>
     executable.programs
-      .filter((program) => program.kind === kind)
+      .filter((program) => program.kind === kind && (program.chunk ?? 0) === chunk)
       .reduce((sum, one) => sum + programSeconds(one, costs), 0);
   return { forward: of('forward'), recompute: of('recompute'), backward: of('backward'), weights: of('weights') };
 }

@@ -84,8 +84,8 @@ function executable(
 function pingPong(rank: number, bytes: number): Executable {
   const peer = 1 - rank;
   const [out, back] = [
-    { kind: rank === 0 ? 'send' : 'receive', what: 'activation', micro: 0, slot: 0, peer },
-    { kind: rank === 0 ? 'receive' : 'send', what: 'gradient', micro: 0, slot: 0, peer },
+    { kind: rank === 0 ? 'send' : 'receive', what: 'activation', micro: 0, slot: 0, bytes, peer },
+    { kind: rank === 0 ? 'receive' : 'send', what: 'gradient', micro: 0, slot: 0, bytes, peer },
   ] as const;
   const names = ['sent', 'received', 'sentGradients', 'receivedGradients'] as const;
   const spaces = names.map((name, index) => space(name, index * bytes, bytes));

@@ -91,11 +91,12 @@ export async function gradientNorm(context: StepContext, parameters: readonly Ra
     const { begin = 0, end = gradient.size } = parameter.owned ?? {};
     squares += sumOfSquares((await readTensor(gradient)).subarray(begin, end));
   }
+  // Said of this rank's own sum: one without gradients cannot know whether others have theirs in pieces.
+  if (!shardsOptimizer(plan)) squares /= plan.mesh.dp;
   const world = groupOf(plan, 'world');
   if (world !== undefined) {
     const parts = await communicator.allGather(world, new Uint8Array(Float64Array.of(squares).buffer));
     squares = parts.reduce((sum, part) => sum + (new Float64Array(part.slice().buffer)[0] ?? 0), 0);
-    if (!shardsOptimizer(plan)) squares /= plan.mesh.dp;
   }
   restoreBackend(backend);
   return Math.sqrt(squares);

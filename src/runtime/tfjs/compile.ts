@@ -13,9 +13,16 @@ export interface CompiledProgram {
 /** Kernels the runtime interprets itself. */
 const INTERPRETED = new Set(['MerakAccumulate', 'MerakAssign', 'MerakFanOut']);
 
-/** Raises engine/unsupported naming the first kernel that `backend` lacks. */
+/** What an instruction finds its program by. */
+export function programKey(kind: string, chunk = 0): string {
+  return `${kind}.${chunk}`;
+}
+
+/** By `programKey`. Raises engine/unsupported naming the first kernel that `backend` lacks. */
 export function compile(executable: Executable, backend: string): Map<string, CompiledProgram> {
-  return new Map(executable.programs.map((program) => [program.kind, compileProgram(program, backend)]));
+  return new Map(
+    executable.programs.map((program) => [programKey(program.kind, program.chunk), compileProgram(program, backend)]),
+  );
 }
 
 function compileProgram(program: Program, backend: string): CompiledProgram {
@@ -35,10 +42,11 @@ function compileProgram(program: Program, backend: string): CompiledProgram {
   return { program, dropAfter };
 }
 
-/** The values that programs of the executable keep in `space`, one per offset, ascending. */
-export function valuesIn(executable: Executable, space: Space): ProgramValue[] {
+/** The values that programs of the executable (of one chunk, when given) keep in `space`, one per offset, ascending. */
+export function valuesIn(executable: Executable, space: Space, ofChunk?: number): ProgramValue[] {
   const byOffset = new Map<number, ProgramValue>();
-  for (const { values } of executable.programs) {
+  for (const { chunk = 0, values } of executable.programs) {
+    if (ofChunk !== undefined && chunk !== ofChunk) continue;
     for (const value of values)
       if (value.space === space && !byOffset.has(value.offset)) byOffset.set(value.offset, value);
   }

@@ -1,15 +1,15 @@
 /** Runs one step of an executable: its instruction list, in order. */
 import * as tf from '@tensorflow/tfjs';
 import { MerakError } from '../../errors.js';
+import type { Slots } from '../../plan/plan.js';
 import type { HostArray, StepResult } from '../device.js';
 import { restoreBackend } from './backend.js';
 import { reduceBuckets } from './buckets.js';
-import type { CompiledProgram } from './compile.js';
-import { valuesIn } from './compile.js';
+import { type CompiledProgram, programKey, valuesIn } from './compile.js';
 import { checkAborted, groupOf, type StepContext, trains } from './context.js';
 import { collectiveLog, hasNaN, nonFiniteError } from './finite.js';
 import { bytesPerElement, makeTensor, numElements, readTensor } from './hostData.js';
-import { packSlot, tagOf, unpackSlot } from './messages.js';
+import { handOver, packSlot, tagOf, unpackSlot } from './messages.js';
 import { type ProgramRun, runProgram } from './run.js';
 import { updateParameters } from './update.js';
 
@@ -41,29 +41,32 @@ export async function runStep(context: StepContext, state: StepState): Promise<S
         zero(context);
         break;
       case 'load':
-        load(context, instruction.micro, instruction.slot);
+        load(context, instruction);
         break;
       case 'forward':
         await forward(context, instruction);
-        await collectOutputs(context, instruction.slots.sent, outputs);
+        await collectOutputs(context, instruction, outputs);
         break;
       case 'recompute':
       case 'backward':
       case 'weights':
-        await runProgram(context, programOf(context, instruction.kind), instruction);
+        await runProgram(context, programOf(context, instruction.kind, instruction.chunk), instruction);
         break;
       case 'send':
         await communicator.send(
           instruction.peer,
           tagOf(instruction.what, instruction.micro),
-          await packSlot(context, instruction.what, instruction.slot),
+          await packSlot(context, instruction),
         );
         break;
       case 'receive': {
         const message = await communicator.receive(instruction.peer, tagOf(instruction.what, instruction.micro));
-        unpackSlot(context, instruction.what, instruction.slot, message);
+        unpackSlot(context, instruction, message);
         break;
       }
+      case 'handOver':
+        await handOver(context, instruction);
+        break;
       case 'reduce':
         if (trains(executable))
           await reduceBuckets(context, 'gradients', context.plan.gradientBuckets, 1 / executable.numMicroBatches);
@@ -93,8 +96,8 @@ export async function runStep(context: StepContext, state: StepState): Promise<S
   };
 }
 
-function programOf({ programs, executable }: StepContext, kind: string): CompiledProgram {
-  const program = programs.get(kind);
+function programOf({ programs, executable }: StepContext, kind: string, chunk = 0): CompiledProgram {
+  const program = programs.get(programKey(kind, chunk));
   if (program === undefined)
     throw new MerakError('plan/invalid', `the executable '${executable.name}' has no ${kind} program`);
   return program;
@@ -108,9 +111,13 @@ function zero({ storage, executable, plan }: StepContext): void {
   }
 }
 
-/** Copies micro-batch `micro` of every field into a `batch` slot. */
-function load({ storage, executable, input, plan }: StepContext, micro: number, slot: number): void {
-  for (const { name, shape, dtype, offset } of executable.inputs) {
+/** Copies micro-batch `micro` of every field that the chunk reads into a `batch` slot. */
+function load(
+  { storage, executable, input, plan }: StepContext,
+  { micro, slot, chunk: loaded = 0 }: { readonly micro: number; readonly slot: number; readonly chunk?: number },
+): void {
+  for (const { name, shape, dtype, offset, chunk = 0 } of executable.inputs) {
+    if (chunk !== loaded) continue;
     const data = input.inputs.get(name);
     const size = numElements(shape);
     if (data === undefined || data.length !== size * executable.numMicroBatches) {
@@ -125,18 +132,17 @@ function load({ storage, executable, input, plan }: StepContext, micro: number, 
 }
 
 /** Runs the forward program; while training, raises engine/nan-loss as soon as the loss or what is sent on is not finite. */
-async function forward(context: StepContext, run: ProgramRun): Promise<void> {
-  const program = programOf(context, 'forward');
+async function forward(context: StepContext, run: ProgramRun & { readonly chunk?: number }): Promise<void> {
+  const program = programOf(context, 'forward', run.chunk);
   if (!trains(context.executable)) return runProgram(context, program, run);
   const log = collectiveLog(context);
   try {
     await runProgram(context, program, log.observe === undefined ? run : { ...run, observe: log.observe });
     const [loss] = context.executable.metrics.length > 0 ? await localMetrics(context) : [0];
     if (!Number.isFinite(loss)) throw await nonFiniteError(context, program, run, log, 'the loss');
-    for (const [, tensor] of context.executable.metrics.length > 0
-      ? []
-      : context.storage.entries('sent', run.slots.sent)) {
-      const data = await readTensor(tensor);
+    for (const { offset } of valuesIn(context.executable, 'sent', run.chunk ?? 0)) {
+      const tensor = context.storage.get('sent', run.slots.sent, offset);
+      const data = tensor === undefined ? [] : await readTensor(tensor);
       if (data instanceof Float32Array && hasNaN(data))
         throw await nonFiniteError(context, program, run, log, 'what the stage sends on');
     }
@@ -166,11 +172,12 @@ async function reduceMetrics(context: StepContext): Promise<Float32Array> {
 
 async function collectOutputs(
   { executable, storage, plan }: StepContext,
-  slot: number,
+  { slots, chunk: ran = 0 }: { readonly slots: Slots; readonly chunk?: number },
   outputs: HostArray[][],
 ): Promise<void> {
-  for (const [index, { name, offset, shape, dtype }] of executable.outputs.entries()) {
-    const tensor = storage.get('sent', slot, offset);
+  for (const [index, { name, offset, shape, dtype, chunk = 0 }] of executable.outputs.entries()) {
+    if (chunk !== ran) continue;
+    const tensor = storage.get('sent', slots.sent, offset);
     if (tensor === undefined || tensor.size * bytesPerElement(dtype) !== numElements(shape) * bytesPerElement(dtype)) {
       throw new MerakError('plan/invalid', `the forward program left no output '${name}'`, {
         path: `rank ${plan.rank}`,

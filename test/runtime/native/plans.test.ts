@@ -13,6 +13,7 @@ import { NativeDevice } from '../../../src/runtime/native/device.js';
 import { TfjsDevice } from '../../../src/runtime/tfjs/device.js';
 import { mergeParameter, sliceParameter } from '../../../src/tensorparallel/shards.js';
 import { traceModel } from '../../../src/trace/trace.js';
+import { lossOf } from '../../planner/training.js';
 
 beforeAll(async () => {
   await tf.setBackend('cpu');
@@ -92,7 +93,7 @@ async function train(layout: Layout, dropout: number, native: boolean): Promise<
         return device.run('train', { step, seed: 5, learningRate: 0.01, inputs, timeoutSeconds: 10 });
       }),
     );
-    losses.push(results.at(-1)?.metrics.loss ?? Number.NaN);
+    losses.push(lossOf(results));
     norms.push(results[0]?.gradientNorm ?? Number.NaN);
   }
   const parameters = new Map<string, Float32Array>();
@@ -140,6 +141,10 @@ describe('plans of a GPT on native devices', () => {
         { mesh: { dp: 1, tp: 1, pp: 2 }, numMicroBatches: 2 },
         { mesh: { dp: 1, tp: 1, pp: 2 }, numMicroBatches: 4, schedule: 'scp', recompute: 'full' },
         { mesh: { dp: 2, tp: 2, pp: 2 }, numMicroBatches: 2 },
+        { mesh: { dp: 1, tp: 1, pp: 1 }, numMicroBatches: 2, schedule: 'zb-v' },
+        { mesh: { dp: 1, tp: 1, pp: 2 }, numMicroBatches: 4, schedule: 'interleaved', recompute: 'full' },
+        { mesh: { dp: 1, tp: 2, pp: 2 }, numMicroBatches: 4, schedule: 'zb-v', recompute: 'full' },
+        { mesh: { dp: 2, tp: 1, pp: 2 }, numMicroBatches: 1, schedule: 'zb-v' },
       ];
       for (const layout of layouts) expectSame(await train(layout, dropout, true), expected);
     }, 60_000);

@@ -175,7 +175,7 @@ function rankPlan(input: RankInput): RankPlan {
       build('forward', 0, derivative.numForwardNodes, forwardEffects),
       build('backward', derivative.numForwardNodes, joint.nodes.length, backwardEffects),
     ],
-    schedule: gpipe(input),
+    schedule: gpipe(input, { activation: sentBytes, gradient: sentGradientBytes }),
     inputs: fields.map(({ name, value }) => ({
       name,
       ...(joint.values[value] as Value),
@@ -221,7 +221,10 @@ function space(name: Space, bytesPerSlot: number, numSlots: number): SpacePlan {
   return { space: name, base: 0, bytesPerSlot, numSlots };
 }
 
-function gpipe({ rank, dp, pp, stage, numMicroBatches }: RankInput): Instruction[] {
+function gpipe(
+  { rank, dp, pp, stage, numMicroBatches }: RankInput,
+  bytes: Readonly<Record<'activation' | 'gradient', number>>,
+): Instruction[] {
   const slots = (slot: number): Slots => ({
     batch: slot,
     received: slot,
@@ -239,7 +242,7 @@ function gpipe({ rank, dp, pp, stage, numMicroBatches }: RankInput): Instruction
     micro: number,
     peer: number,
     present: boolean,
-  ): Instruction[] => (present ? [{ kind, what, micro, slot: micro, peer }] : []);
+  ): Instruction[] => (present ? [{ kind, what, micro, slot: micro, bytes: bytes[what], peer }] : []);
   return [
     { kind: 'zero' },
     ...micros.flatMap((micro): Instruction[] => [
