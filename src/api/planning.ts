@@ -74,7 +74,18 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
         cluster,
         optimizer,
         precision: options.precision,
-        pinned: { pp, dp, tp, numMicroBatches, schedule, numChunks: chunks, recompute, shardOptimizer },
+        pinned: {
+          pp,
+          dp,
+          tp,
+          numMicroBatches,
+          schedule,
+          numChunks: chunks,
+          recompute,
+          shardOptimizer,
+          subBatches: options.subBatches,
+          sequenceParallel: options.sequenceParallel === 'auto' ? undefined : options.sequenceParallel,
+        },
       });
     }
     const batch = chooseBatch({ batchSize: shape.batchSize, mesh: degrees.mesh, numMicroBatches });
@@ -83,6 +94,8 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
       numChunks: chunks,
       recompute: recompute ?? 'auto',
       shardOptimizer: shardOptimizer ?? false,
+      subBatches: options.subBatches,
+      sequenceParallel: options.sequenceParallel,
     };
     traceAt(batch.microBatchSize);
     return { choice: { mesh: degrees.mesh, ...batch, ...rest }, reason: degrees.reason };
@@ -99,8 +112,6 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
     // Where everything fits, as the search counts it, `auto` keeps everything; the exact memory map has the last word.
     recompute: choice.recompute === 'none' ? (recompute ?? 'auto') : choice.recompute,
     costs: clusterCosts(cluster, choice.mesh),
-    subBatches: options.subBatches,
-    sequenceParallel: options.sequenceParallel,
     optimizer,
     precision: options.precision,
     clipNorm: options.clipNorm,
@@ -120,9 +131,11 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
   };
 }
 
+type OpenChoice = 'schedule' | 'numChunks' | 'subBatches' | 'sequenceParallel';
+
 interface Chosen {
-  /** Without a schedule the planner has its default. */
-  readonly choice: Omit<LayoutChoice, 'schedule'> & { readonly schedule: string | undefined };
+  /** What is left open, `buildPlan` decides. */
+  readonly choice: Omit<LayoutChoice, OpenChoice> & { readonly [key in OpenChoice]: LayoutChoice[key] | undefined };
   readonly reason: string;
 }
 
