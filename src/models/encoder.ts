@@ -25,7 +25,7 @@ export interface EncodeOptions {
   readonly training?: boolean;
   /** Passes through a block, counted from 0, whose attention probabilities are returned; true for all. Default none. */
   readonly attentions?: boolean | readonly number[];
-  /** Calls within one step that are to drop different elements differ in this. Default 0. */
+  /** Calls within one step that are to drop the same elements share it. Default: every call drops others. */
   readonly stream?: number;
 }
 
@@ -114,10 +114,12 @@ export function makeEncoder(config: Required<EncoderConfig>, maker: VariableMake
     return normalise(tf.add(tf.add(tokenRows, segmentRows), positions), embeddingNorm, config.epsilon);
   }
 
-  function encode(batch: Batch, { training = false, attentions = false, stream = 0 }: EncodeOptions = {}): Encoded {
-    // One number for each dropout of the encoder, in the order of use; streams count on from one another.
-    let node = stream * (1 + 2 * numPasses);
-    const drop = (x: tf.Tensor): tf.Tensor => dropout(x, { rate: config.dropout, training, node: node++ });
+  function encode(batch: Batch, { training = false, attentions = false, stream }: EncodeOptions = {}): Encoded {
+    // One number for each dropout, in the order of use over all passes; in a stream, of this encoder, streams counting on
+    // from one another.
+    let node = (stream ?? 0) * (1 + 2 * numPasses);
+    const drop = (x: tf.Tensor): tf.Tensor =>
+      dropout(x, { rate: config.dropout, training, ...(stream === undefined ? {} : { node: node++ }) });
     const wanted = (pass: number): boolean =>
       typeof attentions === 'boolean' ? attentions : attentions.includes(pass);
     const mask = optionalField('encoder', batch, 'mask');

@@ -83,14 +83,13 @@ export function gpt(userConfig: GptConfig): Gpt {
   const finalNorm = makeNorm(maker, 'norm', hiddenSize);
   const head = tiedEmbeddings ? null : maker.make('head', [hiddenSize, vocabularySize], normal(STDDEV));
 
-  /** [b, T] -> [b, T, H] after the final norm. Dropout nodes number in the order of use. */
+  /** [b, T] -> [b, T, H] after the final norm. */
   function hidden(tokens: tf.Tensor, training: boolean): tf.Tensor {
     const length = tokens.shape[1] ?? 0;
     if (tokens.rank !== 2 || length > contextLength) {
       throw invalid('gpt', 'tokens', `[batch, up to ${contextLength}]`, `[${tokens.shape.join(', ')}]`);
     }
-    let node = 0;
-    const drop = (x: tf.Tensor): tf.Tensor => dropout(x, { rate: config.dropout, training, node: node++ });
+    const drop = (x: tf.Tensor): tf.Tensor => dropout(x, { rate: config.dropout, training });
     const positions = length === contextLength ? positionTable : tf.slice(positionTable, [0, 0], [length, hiddenSize]);
     let x = drop(tf.add(embedding(tokenTable, tokens), positions));
     for (const block of blocks) x = transform(x, block, drop);
