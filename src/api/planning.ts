@@ -65,8 +65,8 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
   const numRanks = degrees.mesh.pp * degrees.mesh.dp * degrees.mesh.tp;
   const memoryLimitBytes = options.memoryLimit ?? Math.floor(freemem() / numRanks);
   const cluster = localCluster(numRanks, availableParallelism(), memoryLimitBytes, readProfile());
-  const choose = (numMicroBatches: number | undefined): Chosen => {
-    if (isOpen({ ...options, microBatches: numMicroBatches }, numRanks)) {
+  const choose = (numMicroBatches: number | undefined, subBatches: number | undefined): Chosen => {
+    if (isOpen({ ...options, microBatches: numMicroBatches, subBatches }, numRanks)) {
       return searched({
         traceAt: (size) => traceAt(size).graph,
         workers: numRanks,
@@ -83,7 +83,7 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
           numChunks: chunks,
           recompute,
           shardOptimizer,
-          subBatches: options.subBatches,
+          subBatches,
           sequenceParallel: options.sequenceParallel === 'auto' ? undefined : options.sequenceParallel,
         },
       });
@@ -94,16 +94,16 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
       numChunks: chunks,
       recompute: recompute ?? 'auto',
       shardOptimizer: shardOptimizer ?? false,
-      subBatches: options.subBatches,
+      subBatches,
       sequenceParallel: options.sequenceParallel,
     };
     traceAt(batch.microBatchSize);
     return { choice: { mesh: degrees.mesh, ...batch, ...rest }, reason: degrees.reason };
   };
-  let { choice, reason } = choose(microBatches);
+  let { choice, reason } = choose(microBatches, options.subBatches);
   if (meetsReplicas) {
     checkWholeBatch(options);
-    if (choice.numMicroBatches > 1) ({ choice, reason } = choose(1));
+    if (choice.numMicroBatches > 1 || (choice.subBatches ?? 1) > 1) ({ choice, reason } = choose(1, 1));
   }
   const { trace, graph } = traceAt(choice.microBatchSize);
   const plan = buildPlan({
