@@ -121,8 +121,11 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
 }
 
 interface Chosen {
-  /** Without a schedule the planner has its default. */
-  readonly choice: Omit<LayoutChoice, 'schedule'> & { readonly schedule: string | undefined };
+  /** Without a schedule, or chunks, the planner has its defaults. */
+  readonly choice: Omit<LayoutChoice, 'schedule' | 'numChunks'> & {
+    readonly schedule: string | undefined;
+    readonly numChunks: number | undefined;
+  };
   readonly reason: string;
 }
 
