@@ -1,5 +1,5 @@
 /** A vocabulary of characters as a tokenizer.json, which the recipe and `merak predict` read alike. */
-import { Tokenizer } from '@huggingface/tokenizers';
+import { openTokenizer } from '../../index.js';
 
 export const PAD_ID = 0;
 const UNKNOWN_ID = 1;
@@ -53,7 +53,7 @@ export function encode(
   texts: readonly string[],
   length: number,
 ): { readonly tokens: Int32Array; readonly mask: Int32Array } {
-  const encoder = new Tokenizer(tokenizer, {});
+  const encoder = openTokenizer(tokenizer);
   const tokens = new Int32Array(texts.length * length).fill(PAD_ID);
   const mask = new Int32Array(texts.length * length);
   for (const [row, text] of texts.entries()) {

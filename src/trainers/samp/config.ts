@@ -20,7 +20,7 @@ export const config = z.strictObject({
   contextLength: count
     .default(32)
     .meta({ description: 'titles are cut to so many', unit: 'characters', paper: '128 tokens' }),
-  epochs: count.default(4).meta({ description: 'passes over the training rows' }),
+  epochs: count.default(3).meta({ description: 'passes over the training rows' }),
   batchSize: count.default(32).meta({ description: 'rows of a training step, and of a measured batch', unit: 'rows' }),
   learningRate: z
     .number()
