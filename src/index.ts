@@ -14,6 +14,7 @@ export {
 } from './api/inference/quantiser.js';
 export type { SaveOptions } from './api/inference/saved.js';
 export { type Answer, openSaved, SavedModel } from './api/inference/served.js';
+export { openTokenizer } from './api/inference/tokenizer.js';
 export type { TensorInput } from './api/inputs.js';
 export { type JitFunction, type JitOptions, jit } from './api/jit.js';
 export type { FitDatasetOptions, FitOptions, ParallelModel } from './api/parallelModel.js';

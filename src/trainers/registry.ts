@@ -2,9 +2,10 @@
 import { closest } from 'fastest-levenshtein';
 import { MerakError } from '../errors.js';
 import { languageModel } from './languageModel/index.js';
+import { samp } from './samp/index.js';
 import type { Trainer } from './trainer.js';
 
-export const TRAINERS: readonly Trainer[] = [languageModel];
+export const TRAINERS: readonly Trainer[] = [languageModel, samp];
 
 /** @throws MerakError trainer/unknown */
 export function trainerByName(name: string, among: readonly Trainer[] = TRAINERS): Trainer {

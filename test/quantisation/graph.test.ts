@@ -124,7 +124,7 @@ describe('merak.quantiser', () => {
     await expect(quantiser.build(['full', 'float'])).rejects.toMatchObject({ code: 'config/invalid' });
     await quantiser.calibrate({ tokens }, { calibrator: 'max' });
     await expect(quantiser.build(['full'])).rejects.toMatchObject({ code: 'config/invalid' });
-    const exact = (bert.predict({ tokens }).logits as tf.Tensor).dataSync();
+    const exact = (bert.predict({ tokens }).logits as tf.Tensor).dataSync<'float32'>();
     const found = [];
     for (const modes of [
       ['float', 'float'],

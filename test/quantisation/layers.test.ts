@@ -43,7 +43,7 @@ describe('findLayers', () => {
       const [batch = 0, length = 0] = x.shape;
       return tf.reshape(tf.matMul(tf.reshape(x, [batch * length, -1]), w), [batch, length, -1]);
     };
-    const model: merak.UserModel = {
+    const model: merak.FunctionalModel = {
       loss: ({ x }) => tf.mean(x!),
       predict({ x }) {
         const scores = tf.matMul(tf.mul(rows(x!, q), 0.4), rows(x!, k), false, true);
@@ -77,7 +77,7 @@ describe('findLayers', () => {
   });
 
   it('refuses a model without products', async () => {
-    const model: merak.UserModel = { loss: ({ x }) => tf.mean(x!), predict: ({ x }) => tf.relu(x!) };
+    const model: merak.FunctionalModel = { loss: ({ x }) => tf.mean(x!), predict: ({ x }) => tf.relu(x!) };
     await expect(merak.quantiser(model, { x: tf.ones([2, 2]) })).rejects.toMatchObject({ code: 'config/invalid' });
   });
 });

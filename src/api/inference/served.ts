@@ -1,5 +1,5 @@
 /** merak.openSaved: a saved model that answers records, one JSON value each. */
-import { Tokenizer } from '@huggingface/tokenizers';
+import type { Tokenizer } from '@huggingface/tokenizers';
 import type { ArrayField } from '../../data/arrays.js';
 import { MerakError } from '../../errors.js';
 import type { DType, Value } from '../../graph/graph.js';
@@ -8,6 +8,7 @@ import { batchSizeOf, type Result, runBatches } from './batches.js';
 import { type InferenceEngine, type InferenceOptions, openInference } from './engine.js';
 import type { LayerPlan } from './model.js';
 import { type LoadedModel, loadInference } from './saved.js';
+import { openTokenizer } from './tokenizer.js';
 
 /** Nested numbers, as deep as the output has dims. */
 export type Nested = number | readonly Nested[];
@@ -36,7 +37,7 @@ export class SavedModel {
     private readonly loaded: LoadedModel,
     private readonly engine: InferenceEngine,
   ) {
-    this.tokenizer = loaded.tokenizer === undefined ? undefined : new Tokenizer(loaded.tokenizer, {});
+    this.tokenizer = loaded.tokenizer === undefined ? undefined : openTokenizer(loaded.tokenizer);
   }
 
   get layers(): readonly LayerPlan[] {

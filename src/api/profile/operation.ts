@@ -53,6 +53,7 @@ const DTYPES: Readonly<Record<ProgramValue['dtype'], string>> = {
   int8: 'i8',
   int32: 'i32',
   bool: 'bool',
+  int8: 'i8',
 };
 
 function shapesOf(program: Program, node: ProgramNode): string {
