@@ -2,7 +2,7 @@
 import { parameterBytesOf } from '../partitioner/assignStages.js';
 import type { InFlight } from '../pipeline/check.js';
 import { recomputingStages } from '../pipeline/recomputingStages.js';
-import type { Schedule } from '../pipeline/schedule.js';
+import type { Schedule, Task } from '../pipeline/schedule.js';
 import { numVirtualStages, placeOf } from '../pipeline/virtualStages.js';
 import { align } from '../plan/memory.js';
 import type { RecomputeMode } from '../recompute/saved.js';
@@ -48,6 +48,13 @@ export interface StageCosts {
   /** Seconds without recomputation: never falls as a run grows. */
   baseSeconds(from: number, to: number): number;
   parameterBytes(from: number, to: number): number;
+  /** What a stage that ends before shard `to` sends on, and one that begins with shard `from` sends back. */
+  sentBytes(to: number): number;
+  sentGradientBytes(from: number): number;
+  /** Seconds of meeting the tensor ranks, within `baseSeconds`. */
+  exchangeSeconds(from: number, to: number): number;
+  /** Bytes that no choice of what to keep can save; never fewer for a longer run. */
+  leastBytes(stage: number, from: number, to: number, conditions: StageConditions): number;
   /** Of shards [from, to) as a virtual stage. */
   estimate(stage: number, from: number, to: number, conditions: StageConditions): StageEstimate;
 }
@@ -100,20 +107,27 @@ export function stageCosts(input: StageCostsInput): StageCosts {
     return left > 1e-6 * bytes ? Number.POSITIVE_INFINITY : seconds;
   };
 
+  const persistentBytes = (from: number, to: number, { optimizerPieces = 1 }: StageConditions) =>
+    allParameters(from, to) + trainedParameters(from, to) * (1 + input.numMoments / optimizerPieces);
+  const neededBytes = (from: number, to: number) => over(needed, from, to) - (shards[from]?.receivedNeededBytes ?? 0);
+
+  const leastBytes = (stage: number, from: number, to: number, conditions: StageConditions): number => {
+    const copies = conditions.recompute === 'none' ? Math.max(1, conditions.inFlight.held[stage] ?? 1) : 1;
+    return persistentBytes(from, to, conditions) + over(constants, from, to) + copies * neededBytes(from, to);
+  };
+
   const estimate = (stage: number, from: number, to: number, conditions: StageConditions): StageEstimate => {
     const { inFlight, recompute, schedule } = conditions;
     const { name, numMicroBatches, numChunks = 1 } = schedule;
     const memoryLimitBytes = conditions.memoryLimitBytes / numChunks;
     const held = Math.max(1, inFlight.held[stage] ?? 1);
-    const splitsWeights = schedule.stages[placeOf(schedule, stage).stage]?.some(({ kind }) => kind === 'W') ?? false;
+    const splitsWeights = hasWeights(schedule.stages[placeOf(schedule, stage).stage] ?? []);
     const [first, last] = [shards[from], shards[to - 1]];
     const trainableBytes = trainedParameters(from, to);
     const slots = Math.min(MESSAGE_SLOTS, numMicroBatches);
-    const persistent =
-      allParameters(from, to) + trainableBytes * (1 + input.numMoments / (conditions.optimizerPieces ?? 1));
-    const backwardBytes = over(needed, from, to) - (first?.receivedNeededBytes ?? 0);
+    const backwardBytes = neededBytes(from, to);
     const fixed =
-      persistent +
+      persistentBytes(from, to, conditions) +
       over(constants, from, to) +
       held * (batch(from, to) + (first?.receivedBytes ?? 0)) +
       slots * ((last?.sentBytes ?? 0) + (first?.sentGradientBytes ?? 0) + (last?.receivedGradientBytes ?? 0)) +
@@ -144,7 +158,25 @@ export function stageCosts(input: StageCostsInput): StageCosts {
       sentGradientBytes: first?.sentGradientBytes ?? 0,
     };
   };
-  return { numShards: shards.length, baseSeconds, parameterBytes: allParameters, estimate };
+  return {
+    numShards: shards.length,
+    baseSeconds,
+    parameterBytes: allParameters,
+    sentBytes: (to) => shards[to - 1]?.sentBytes ?? 0,
+    sentGradientBytes: (from) => shards[from]?.sentGradientBytes ?? 0,
+    exchangeSeconds: (from, to) => over(exchange, from, to),
+    leastBytes,
+    estimate,
+  };
+}
+
+const weighted = new WeakMap<readonly Task[], boolean>();
+
+/** Whether a list has weight tasks; estimates ask it thousands of times. */
+function hasWeights(tasks: readonly Task[]): boolean {
+  const known = weighted.get(tasks) ?? tasks.some(({ kind }) => kind === 'W');
+  weighted.set(tasks, known);
+  return known;
 }
 
 function prefixSums(values: readonly number[]): Float64Array {

@@ -88,6 +88,26 @@ export function subPipelinePays(
   return { pays: seconds < (1 - LEAST_GAIN) * blockingSeconds, seconds, blockingSeconds };
 }
 
+/**
+ * Seconds in sub-batches as a share of those without, of the forward and of the backward pass; undefined where the batch does
+ * not split. The same model as `subPipelinePays`, pass by pass.
+ */
+export function subPipelineShares(
+  graph: Graph,
+  costs: NodeCosts,
+  options: Omit<PhaseOptions, 'overhead'>,
+): { readonly forward: number; readonly backward: number } | undefined {
+  if (!canSplitBatch(graph, options.numSubBatches)) return undefined;
+  const whole = computeSeconds(graph, costs);
+  const pieces = computeSeconds(splitBatch(graph, options.numSubBatches), costs);
+  const overhead = whole > 0 ? Math.max(0, pieces / whole - 1) : 0;
+  const share = (phases: readonly Phase[]) => {
+    const blocking = blockingPhaseSeconds(phases);
+    return blocking === 0 ? 1 : subPipelinePhaseSeconds(phases, { ...options, overhead }) / blocking;
+  };
+  return { forward: share(forwardPhases(graph, costs)), backward: share(backwardPhases(graph, costs)) };
+}
+
 /** The best number of sub-batches among `candidates` for the slowest of a rank's stages; 1 when none pays. */
 export function bestSubBatches(
   stages: readonly Graph[],

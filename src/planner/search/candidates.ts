@@ -3,6 +3,7 @@ import { MerakError } from '../../errors.js';
 import { canHaveChunks, numChunksOf } from '../../pipeline/registry.js';
 import type { Mesh } from '../../plan/plan.js';
 import type { RecomputeMode } from '../../recompute/saved.js';
+import type { SequenceParallel } from '../../tensorparallel/search.js';
 
 /** What the user fixed; the rest is searched. */
 export interface Pinned {
@@ -14,6 +15,8 @@ export interface Pinned {
   readonly numChunks?: number | undefined;
   readonly recompute?: RecomputeMode | undefined;
   readonly shardOptimizer?: boolean | undefined;
+  readonly subBatches?: number | undefined;
+  readonly sequenceParallel?: SequenceParallel | undefined;
 }
 
 /** One way to train: enough for `buildPlan`. */
@@ -27,6 +30,10 @@ export interface LayoutChoice {
   readonly recompute: RecomputeMode;
   /** Whether replicas split the optimizer state among them (ZeRO-1). */
   readonly shardOptimizer: boolean;
+  /** Into which a micro-batch is split to overlap the exchanges of the tensor axis; 1 without such an axis. */
+  readonly subBatches: number;
+  /** Whether the tensor axis splits the sequence between the products; 'off' without such an axis. */
+  readonly sequenceParallel: SequenceParallel;
 }
 
 /** Schedules that plans can run, simplest first: of equals the first wins. */
@@ -67,7 +74,10 @@ export function candidateChoices(
       .flatMap((microBatchSize) => {
         const numMicroBatches = batchSize / mesh.dp / microBatchSize;
         if (pinned.numMicroBatches !== undefined && pinned.numMicroBatches !== numMicroBatches) return [];
-        return waysToRun(mesh, pinned).map((way): LayoutChoice => ({ mesh, numMicroBatches, microBatchSize, ...way }));
+        const tensorWays = waysOfTensors(mesh, microBatchSize, pinned);
+        return waysToRun(mesh, pinned).flatMap((way) =>
+          tensorWays.map((tensors): LayoutChoice => ({ mesh, numMicroBatches, microBatchSize, ...way, ...tensors })),
+        );
       }),
   );
   if (choices.length > 0) return choices;
@@ -84,9 +94,10 @@ function meshesOf(workers: number, pinned: Pinned, maxTensorRanks: number): Mesh
   return degrees.flatMap((tp) =>
     divisors(workers / tp).flatMap((pp): Mesh[] => {
       const mesh = { pp, dp: workers / tp / pp, tp };
-      const fits = (['pp', 'dp', 'tp'] as const).every(
-        (axis) => pinned[axis] === undefined || pinned[axis] === mesh[axis],
-      );
+      const needsTensors = (pinned.subBatches ?? 1) > 1 || pinned.sequenceParallel === 'on';
+      const fits =
+        (['pp', 'dp', 'tp'] as const).every((axis) => pinned[axis] === undefined || pinned[axis] === mesh[axis]) &&
+        (tp > 1 || pinned.tp !== undefined || !needsTensors);
       return fits ? [mesh] : [];
     }),
   );
@@ -124,6 +135,20 @@ function waysToRun(mesh: Mesh, pinned: Pinned): Way[] {
         return shards.map((shardOptimizer): Way => ({ schedule, numChunks, recompute, shardOptimizer }));
       }),
   );
+}
+
+/** Sub-batches that are tried where nobody pins them. */
+const SUB_BATCHES = [1, 2, 4];
+
+type TensorWay = Pick<LayoutChoice, 'subBatches' | 'sequenceParallel'>;
+
+function waysOfTensors({ tp }: Mesh, microBatchSize: number, pinned: Pinned): TensorWay[] {
+  if (tp === 1) return [{ subBatches: pinned.subBatches ?? 1, sequenceParallel: pinned.sequenceParallel ?? 'off' }];
+  const counts =
+    pinned.subBatches !== undefined ? [pinned.subBatches] : SUB_BATCHES.filter((count) => microBatchSize % count === 0);
+  const modes: readonly SequenceParallel[] =
+    pinned.sequenceParallel !== undefined ? [pinned.sequenceParallel] : ['off', 'on'];
+  return modes.flatMap((sequenceParallel) => counts.map((subBatches): TensorWay => ({ subBatches, sequenceParallel })));
 }
 
 /** Chunks asked for leave the schedules that can have as many. */

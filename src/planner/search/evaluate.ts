@@ -1,18 +1,18 @@
-/** One choice priced without lowering it: its stages by blocks, its step by the simulator. */
-import { checkSchedule, type InFlight, inFlightByVirtualStage } from '../../pipeline/check.js';
+/** One choice priced without lowering it: its stages by blocks, its step by playing the schedule. */
 import type { Link } from '../../pipeline/network.js';
-import { scheduleByName } from '../../pipeline/registry.js';
 import type { Schedule } from '../../pipeline/schedule.js';
-import { type Collective, type Simulation, simulate } from '../../pipeline/simulate.js';
+import { type Collective, type Simulation, type SimulationInput, simulate } from '../../pipeline/simulate.js';
 import { type ChunkLayout, numVirtualStages, placeOf, virtualStagesOn } from '../../pipeline/virtualStages.js';
 import type { OptimizerPlan } from '../../plan/plan.js';
-import { assignStagesTo, stageStarts } from '../balance.js';
+import { assignFreely, assignWithin, stageStarts } from '../balance.js';
 import { ringTransfer } from '../costs/collectives.js';
 import type { ClusterCosts } from '../costs/planSimulation.js';
 import { rateAt } from '../costs/rates.js';
-import type { StageCosts, StageEstimate } from '../stageCosts.js';
+import type { StageConditions, StageCosts, StageEstimate } from '../stageCosts.js';
 import type { LayoutChoice } from './candidates.js';
 import { workersPerCore } from './cluster.js';
+import { type Hop, play } from './playOrder.js';
+import { knownSchedule, type ScheduleCache, SETTLED, scheduleFor, settledSchedule } from './schedules.js';
 
 export interface Timed {
   readonly choice: LayoutChoice;
@@ -26,17 +26,20 @@ export interface Timed {
   readonly closingSeconds: number;
   readonly bubble: number;
   readonly peakBytes: number;
-  readonly stageOfShard: readonly number[];
   /** By virtual stage. */
   readonly stages: readonly StageEstimate[];
+  readonly staged: Staged;
 }
 
 /** A choice with its stages, not yet simulated. */
 export interface Staged {
   readonly choice: LayoutChoice;
+  /** Of as many micro-batches as it takes to settle. */
   readonly schedule: Schedule;
   readonly costs: ClusterCosts;
+  /** Per shard, its virtual stage. */
   readonly stageOfShard: readonly number[];
+  /** By virtual stage. */
   readonly stages: readonly StageEstimate[];
   readonly fits: boolean;
   readonly peakBytes: number;
@@ -44,30 +47,43 @@ export interface Staged {
   readonly leastSeconds: number;
 }
 
-export type ScheduleCache = Map<string, { readonly schedule: Schedule; readonly inFlight: InFlight }>;
-
+/**
+ * @param mostSeconds of a step: where balanced stages alone take longer, undefined is returned. Default: whatever it takes,
+ *   and stages that do not fit rather than none
+ */
 export function stage(
   choice: LayoutChoice,
   table: StageCosts,
   costs: ClusterCosts,
   memoryLimitBytes: number,
   cache: ScheduleCache,
-): Staged {
+): Staged;
+export function stage(
+  choice: LayoutChoice,
+  table: StageCosts,
+  costs: ClusterCosts,
+  memoryLimitBytes: number,
+  cache: ScheduleCache,
+  mostSeconds: number,
+): Staged | undefined;
+export function stage(
+  choice: LayoutChoice,
+  table: StageCosts,
+  costs: ClusterCosts,
+  memoryLimitBytes: number,
+  cache: ScheduleCache,
+  mostSeconds = Number.POSITIVE_INFINITY,
+): Staged | undefined {
   const { mesh, numMicroBatches, recompute } = choice;
-  const { schedule, inFlight } = scheduleOf(choice, cache);
+  const { schedule, inFlight } = settledSchedule(choice, cache);
   const optimizerPieces = choice.shardOptimizer ? mesh.dp : 1;
   const conditions = { schedule, inFlight, recompute, memoryLimitBytes, optimizerPieces };
-  const stageOfShard = assignStagesTo(table, conditions, costs.pipelineLink);
-  const numStages = numVirtualStages(schedule);
-  const starts = stageStarts(stageOfShard, numStages);
-  const stages = Array.from({ length: numStages }, (_, index) =>
-    table.estimate(index, starts[index] ?? 0, starts[index + 1] ?? table.numShards, conditions),
-  );
+  const parts = partition(table, conditions, costs.pipelineLink, mostSeconds / numMicroBatches);
+  if (parts === undefined) return undefined;
+  const { stageOfShard, stages } = parts;
   const sharing = workersPerCore(costs, mesh);
-  const work = (one: StageEstimate) =>
-    one.forwardSeconds + one.recomputeSeconds + one.inputGradientSeconds + one.weightGradientSeconds;
   const perStage = (of: (one: StageEstimate) => number) => byStage(schedule, stages, of);
-  const stageWork = perStage(work);
+  const stageWork = perStage(workSeconds);
   // Before a stage's first task the stages before it run forward once, after its last they run backward once; with several
   // chunks only the first chunks' stages are known to.
   let around = 0;
@@ -78,7 +94,7 @@ export function stage(
     if (choice.numChunks === 1) around += (one?.forwardSeconds ?? 0) + (one?.inputGradientSeconds ?? 0);
   });
   const stageBytes = perStage(({ bytes }) => bytes);
-  const shared = (numMicroBatches * stages.reduce((sum, one) => sum + work(one), 0) * sharing) / mesh.pp;
+  const shared = (numMicroBatches * stages.reduce((sum, one) => sum + workSeconds(one), 0) * sharing) / mesh.pp;
   return {
     choice,
     schedule,
@@ -91,24 +107,34 @@ export function stage(
   };
 }
 
-/** In-flight counts are those of a run four times as long as the pipeline: then they have long settled. */
-function scheduleOf(choice: LayoutChoice, cache: ScheduleCache) {
-  const { schedule: name, mesh, numMicroBatches, recompute } = choice;
-  const settled = Math.min(numMicroBatches, SETTLED * mesh.pp);
-  const key = `${name} ${mesh.pp} ${choice.numChunks} ${settled} ${recompute === 'none'}`;
-  const known = cache.get(key);
-  if (known !== undefined) return known;
-  const schedule = scheduleFor(choice, settled);
-  checkSchedule(schedule);
-  const made = { schedule, inFlight: inFlightByVirtualStage(schedule) };
-  cache.set(key, made);
-  return made;
+function workSeconds(one: StageEstimate): number {
+  return one.forwardSeconds + one.recomputeSeconds + one.inputGradientSeconds + one.weightGradientSeconds;
 }
 
-const SETTLED = 4;
-
-function scheduleFor({ schedule, mesh, numChunks, recompute }: LayoutChoice, numMicroBatches: number): Schedule {
-  return scheduleByName(schedule, mesh.pp, numMicroBatches, { recomputes: recompute !== 'none', numChunks });
+/** The balance that no memory limits, where it fits as it is; only else the search under the limit. */
+function partition(
+  table: StageCosts,
+  conditions: StageConditions,
+  link: Link,
+  mostSeconds: number,
+): { readonly stageOfShard: readonly number[]; readonly stages: StageEstimate[] } | undefined {
+  const numStages = numVirtualStages(conditions.schedule);
+  const estimates = (stageOfShard: readonly number[]) => {
+    const starts = stageStarts(stageOfShard, numStages);
+    return Array.from({ length: numStages }, (_, index) =>
+      table.estimate(index, starts[index] ?? 0, starts[index + 1] ?? table.numShards, conditions),
+    );
+  };
+  if (conditions.recompute !== 'full') {
+    const stageOfShard = assignFreely(table, numStages, link);
+    const stages = estimates(stageOfShard);
+    if (stages.every(({ fits, recomputeSeconds }) => fits && recomputeSeconds === 0)) return { stageOfShard, stages };
+  }
+  const stageOfShard = assignWithin(table, conditions, link, mostSeconds);
+  if (stageOfShard.length > 0) return { stageOfShard, stages: estimates(stageOfShard) };
+  if (mostSeconds < Number.POSITIVE_INFINITY) return undefined;
+  const anyway = assignFreely(table, numStages, link);
+  return { stageOfShard: anyway, stages: estimates(anyway) };
 }
 
 /** Sums over the chunks of each stage. */
@@ -126,10 +152,13 @@ const HANDED_OVER = { activation: { bytes: 0, route: [] }, gradient: { bytes: 0,
 /** Bytes moved per gradient byte by zeroing it and by the optimizer's reads and writes. */
 const UPDATE_TRAFFIC = { sgd: 4, momentum: 6, rmsprop: 8, adam: 8 } as const;
 
-/** Simulates a step. */
-export function time(staged: Staged, optimizer: OptimizerPlan): Timed {
-  const { choice, costs, schedule, stages } = staged;
-  const { mesh, numMicroBatches } = choice;
+/** The step of a staged choice for the simulator, with its own number of micro-batches unless another is given. */
+export function stepInput(
+  { choice, costs, schedule, stages }: Staged,
+  optimizer: OptimizerPlan,
+  numMicroBatches = choice.numMicroBatches,
+): SimulationInput {
+  const { mesh } = choice;
   const links: Link[] = [];
   const addLink = (link: Link) => links.push(link) - 1;
   const trainableBytes = byStage(schedule, stages, (one) => one.trainableBytes);
@@ -141,40 +170,52 @@ export function time(staged: Staged, optimizer: OptimizerPlan): Timed {
       gradient: { bytes: stages[index + 1]?.sentGradientBytes ?? 0, route: [up] },
     };
   });
-  const collectives = trainableBytes.flatMap((bytes, index): Collective[] =>
-    mesh.dp === 1
-      ? []
-      : [
-          {
-            name: `gradients ${index}`,
-            stages: [index],
-            transfer: ringTransfer(bytes, mesh.dp, links, [addLink(costs.dataLink)]),
-          },
-        ],
-  );
+  const collectives = trainableBytes.flatMap((bytes, index): Collective[] => {
+    if (mesh.dp === 1) return [];
+    const transfer = ringTransfer(bytes, mesh.dp, [costs.dataLink], [0]);
+    return [
+      { name: `gradients ${index}`, stages: [index], transfer: { ...transfer, route: [addLink(costs.dataLink)] } },
+    ];
+  });
   const updateSeconds = trainableBytes.map((owned) => {
     const bytes = Math.max(1, (owned * UPDATE_TRAFFIC[optimizer.kind]) / (choice.shardOptimizer ? mesh.dp : 1));
     return (workersPerCore(costs, mesh) * bytes) / rateAt(costs.device.memoryBytesPerSecond, bytes);
   });
-  const play = (micros: number) =>
-    simulate({
-      schedule: scheduleFor(choice, micros),
-      seconds: stages.map((one) => ({
-        forward: one.forwardSeconds,
-        recompute: one.recomputeSeconds,
-        inputGradient: one.inputGradientSeconds,
-        weightGradient: one.weightGradientSeconds,
-      })),
-      boundaries,
-      links,
-      transfers: costs.transfers ?? 'background',
-      ...(costs.numProcessors === undefined
-        ? {}
-        : { processors: { count: costs.numProcessors, copies: mesh.dp * mesh.tp } }),
-      collectives,
-      updateSeconds,
-    });
-  const { stepSeconds, pipelineSeconds } = settledTime(numMicroBatches, mesh.pp, play);
+  return {
+    schedule: scheduleFor(choice, numMicroBatches),
+    seconds: virtualSeconds(stages),
+    boundaries,
+    links,
+    transfers: costs.transfers ?? 'background',
+    ...(costs.numProcessors === undefined
+      ? {}
+      : { processors: { count: costs.numProcessors, copies: mesh.dp * mesh.tp } }),
+    collectives,
+    updateSeconds,
+  };
+}
+
+function virtualSeconds(stages: readonly StageEstimate[]) {
+  return stages.map((one) => ({
+    forward: one.forwardSeconds,
+    recompute: one.recomputeSeconds,
+    inputGradient: one.inputGradientSeconds,
+    weightGradient: one.weightGradientSeconds,
+  }));
+}
+
+type StepTime = Pick<Simulation, 'stepSeconds' | 'pipelineSeconds'>;
+
+/** Plays a step. */
+export function time(staged: Staged, optimizer: OptimizerPlan, cache: ScheduleCache): Timed {
+  const { choice, costs, stages } = staged;
+  const { mesh, numMicroBatches } = choice;
+  // Where ranks share processors, or copy with their own, only the simulator knows; elsewhere links are free of each other.
+  const shares = costs.transfers === 'receiver' || costs.numProcessors !== undefined;
+  const step = shares
+    ? (micros: number) => simulate(stepInput(staged, optimizer, micros))
+    : (micros: number) => playStep(staged, optimizer, cache, micros);
+  const { stepSeconds, pipelineSeconds } = settledTime(numMicroBatches, mesh.pp, step);
   const mean = (of: (one: StageEstimate) => number) =>
     (numMicroBatches * stages.reduce((sum, one) => sum + of(one), 0)) / mesh.pp;
   const exchangeSeconds = mean((one) => one.exchangeSeconds);
@@ -189,23 +230,40 @@ export function time(staged: Staged, optimizer: OptimizerPlan): Timed {
     closingSeconds: stepSeconds - pipelineSeconds,
     bubble: Math.max(0, 1 - (base + recomputeSeconds) / pipelineSeconds),
     peakBytes: staged.peakBytes,
-    stageOfShard: staged.stageOfShard,
     stages,
+    staged,
   };
+}
+
+function playStep(staged: Staged, optimizer: OptimizerPlan, cache: ScheduleCache, micros: number): StepTime {
+  const { choice, costs, stages, schedule } = staged;
+  const { mesh, shardOptimizer } = choice;
+  const { order } = knownSchedule(choice, micros, cache);
+  const { latencySeconds, bytesPerSecond } = costs.pipelineLink;
+  const hop = (bytes: number): Hop => ({ occupiedSeconds: bytes / bytesPerSecond, latencySeconds });
+  const hops = stages.flatMap((one, index) => [hop(one.sentBytes), hop(stages[index + 1]?.sentGradientBytes ?? 0)]);
+  const ends = play(order, virtualSeconds(stages), hops);
+  const closing = byStage(schedule, stages, (one) => one.trainableBytes).map((owned) => {
+    const ring = ringTransfer(owned, mesh.dp, [costs.dataLink], [0]);
+    const reducing =
+      mesh.dp === 1
+        ? 0
+        : ring.bytes / costs.dataLink.bytesPerSecond + costs.dataLink.latencySeconds + (ring.latencySeconds ?? 0);
+    const bytes = Math.max(1, (owned * UPDATE_TRAFFIC[optimizer.kind]) / (shardOptimizer ? mesh.dp : 1));
+    return reducing + bytes / rateAt(costs.device.memoryBytesPerSecond, bytes);
+  });
+  const pipelineSeconds = Math.max(...ends);
+  return { pipelineSeconds, stepSeconds: Math.max(...ends.map((end, index) => end + (closing[index] ?? 0))) };
 }
 
 /**
  * Once the pipeline is full every further micro-batch takes as long as the one before, so of long runs two shorter ones
  * are played and the rest is their difference.
  */
-function settledTime(
-  numMicroBatches: number,
-  numStages: number,
-  play: (micros: number) => Pick<Simulation, 'stepSeconds' | 'pipelineSeconds'>,
-): Pick<Simulation, 'stepSeconds' | 'pipelineSeconds'> {
+function settledTime(numMicroBatches: number, numStages: number, step: (micros: number) => StepTime): StepTime {
   const [short, long] = [(SETTLED - 1) * numStages, SETTLED * numStages];
-  if (numMicroBatches <= short + long) return play(numMicroBatches);
-  const [a, b] = [play(short), play(long)];
+  if (numMicroBatches <= short + long) return step(numMicroBatches);
+  const [a, b] = [step(short), step(long)];
   const rest = ((numMicroBatches - long) * (b.pipelineSeconds - a.pipelineSeconds)) / numStages;
   return { stepSeconds: b.stepSeconds + rest, pipelineSeconds: b.pipelineSeconds + rest };
 }

@@ -27,7 +27,23 @@ export function explainSearch(
       (one) =>
         `  ${nameOf(one).padEnd(width)}  does not fit: ${formatBytes(one.leastBytes)} at the least (${describeChoice(one.choice)})`,
     ),
+    ...explainVariants(result),
   ].join('\n');
+}
+
+/** One line per decision of the winner that could have been another. */
+function explainVariants({ best, variants }: Pick<SearchResult, 'best' | 'variants'>): string[] {
+  if (variants.length === 0) return [];
+  const width = Math.max(...variants.map(({ change }) => change.length));
+  return [
+    '  the same with one decision changed:',
+    ...variants.map(({ change, stepSeconds, peakBytes }) => {
+      const name = `  ${change.padEnd(width)}`;
+      if (!Number.isFinite(stepSeconds)) return `${name}  does not fit: ${formatBytes(peakBytes)}`;
+      const times = stepSeconds / best.stepSeconds;
+      return `${name}  ${formatSeconds(stepSeconds).padStart(8)}  ${times.toFixed(3)}x, ${formatBytes(peakBytes)}`;
+    }),
+  ];
 }
 
 function nameOf(one: { readonly choice: Timed['choice'] }): string {

@@ -26,6 +26,8 @@ export function describeChoice({
   microBatchSize,
   recompute,
   shardOptimizer,
+  subBatches,
+  sequenceParallel,
 }: LayoutChoice): string {
   const degrees = (['pp', 'tp', 'dp'] as const).filter((axis) => mesh[axis] > 1).map((axis) => `${axis} ${mesh[axis]}`);
   const parts = [
@@ -34,6 +36,8 @@ export function describeChoice({
     `${numMicroBatches} ${numMicroBatches === 1 ? 'micro-batch' : 'micro-batches'} of ${microBatchSize}`,
     ...(recompute === 'none' ? [] : [`recompute ${recompute}`]),
     ...(shardOptimizer ? ['sharded optimizer'] : []),
+    ...(subBatches > 1 ? [`${subBatches} sub-batches`] : []),
+    ...(sequenceParallel === 'on' ? ['sequence parallel'] : []),
   ];
   return parts.join(', ');
 }

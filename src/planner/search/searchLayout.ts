@@ -1,23 +1,18 @@
 /** The planner's search: degrees, schedule, micro-batches and recomputation for a model and a cluster. */
-import { MerakError } from '../../errors.js';
 import type { Graph } from '../../graph/graph.js';
 import { requireShards } from '../../partitioner/assignStages.js';
-import { shardGraph } from '../../partitioner/shardGraph.js';
-import { formatBytes } from '../../plan/memoryReport.js';
-import { numMoments } from '../../plan/parameters.js';
+import { EventQueue } from '../../pipeline/eventQueue.js';
 import type { OptimizerPlan } from '../../plan/plan.js';
-import type { Assignment } from '../../tensorparallel/assignment.js';
-import { localise } from '../../tensorparallel/localise.js';
-import { stageTable } from '../balance.js';
 import type { Precision } from '../fuse.js';
-import { withFloatMetrics } from '../prepare.js';
-import { assignLayouts } from '../split.js';
-import type { StageCosts } from '../stageCosts.js';
 import { candidateChoices, type LayoutChoice, type Pinned, SCHEDULES } from './candidates.js';
 import { type Cluster, clusterCosts } from './cluster.js';
-import { type ScheduleCache, type Staged, stage, type Timed, time } from './evaluate.js';
+import { type Staged, stage, type Timed, time } from './evaluate.js';
 import { explainSearch } from './explainSearch.js';
 import { type Family, familyOf } from './family.js';
+import { outOfMemory } from './outOfMemory.js';
+import type { ScheduleCache } from './schedules.js';
+import { makeTables, type TableKey, type Tables } from './tables.js';
+import { type Variant, variantsOf } from './variants.js';
 
 export interface SearchRequest {
   /** The training graph at a micro-batch size, optimised. Called once per size. */
@@ -48,6 +43,8 @@ export interface SearchResult {
   /** The winner, then the best of every other family (which axes are used), fastest first. */
   readonly families: readonly Timed[];
   readonly impossible: readonly Impossible[];
+  /** The winner with one decision taken otherwise, fastest first, those that do not fit last. */
+  readonly variants: readonly Variant[];
   readonly numChoices: number;
   readonly numSimulated: number;
   /** For people: the winner, the best of each family, why the others lose. */
@@ -56,27 +53,27 @@ export interface SearchResult {
 
 /**
  * The fastest choice that fits, by simulation. Blocks are costed, not plans: a model is traced once per micro-batch size
- * and its kinds of shards lowered once per size and tensor degree; a choice is then a partition of the chain of shards
- * and a simulation. Choices whose stages alone take longer than the best found are not simulated. Of choices within
- * 1 % of the fastest the simplest wins: fewer tensor ranks, fewer stages, the simpler schedule.
+ * and its kinds of shards lowered once per size and tensor layout; a choice is then a partition of the chain of shards and
+ * a play of its schedule. Choices wait in the order of what they take at the least, known ever more exactly (no exchanges
+ * and no launches split; balanced stages; the stages themselves; played), and most are never looked at closely: once the
+ * least of a choice is more than the best of its family takes, it is out. Of choices within 1 % of the fastest the simplest
+ * wins: fewer tensor ranks, fewer stages, the simpler schedule.
  *
  * @throws MerakError 'config/degrees', 'config/batch', 'plan/too-many-stages' when nothing can be cut as pinned, and
- *   'plan/out-of-memory' with the choice that needs least when nothing fits.
+ *   'plan/out-of-memory' with the choice that needs least, and the smallest number of workers that would do, when nothing
+ *   fits.
  */
 export function searchLayout(request: SearchRequest): SearchResult {
   const { cluster, optimizer } = request;
   const memoryLimitBytes = request.memoryLimitBytes ?? cluster.device.memoryBytes;
-  const { tables, graphAt } = tablesFor(request);
+  const tables = makeTables(request);
   const schedules: ScheduleCache = new Map();
-  const choices = withWholeBatches(
-    candidateChoices(request.workers, request.batchSize, cluster.devicesPerHost, request.pinned ?? {}),
-    graphAt,
+  const pinned = pinnedOn(cluster, request.pinned ?? {});
+  const all = withWholeBatches(
+    candidateChoices(request.workers, request.batchSize, cluster.devicesPerHost, pinned),
+    tables.graphAt,
   );
-  const cuttable = choices.filter((choice) => piecesOf(choice) <= tables(choice).numShards);
-  const [first] = choices;
-  if (cuttable.length === 0 && first !== undefined) {
-    requireShards(tables(first).numShards, first.mesh.pp, first.numChunks);
-  }
+  const choices = cuttable(withoutSaturatedSizes(all, tables), tables);
 
   const simulated: Timed[] = [];
   const starved: Staged[] = [];
@@ -84,38 +81,74 @@ export function searchLayout(request: SearchRequest): SearchResult {
   const bestOf = new Map<Family, number>();
   // Where keeping everything fits, what saves memory need not be tried.
   const keepsAll = new Set<string>();
-  const promising = cuttable
-    .map((choice) => ({ choice, atLeast: idealSeconds(choice, tables(choice)) }))
-    .sort((a, b) => a.atLeast - b.atLeast || thrift(a.choice) - thrift(b.choice));
-  for (const { choice, atLeast } of promising) {
-    const limit = bestOf.get(familyOf(choice)) ?? Number.POSITIVE_INFINITY;
-    if (atLeast >= limit || (thrift(choice) > 0 && keepsAll.has(runKey(choice)))) continue;
-    const costs = clusterCosts(cluster, choice.mesh);
-    const staged = stage(choice, tables(choice), costs, memoryLimitBytes, schedules);
-    if (!staged.fits) {
-      starved.push(staged);
-      continue;
+  const queue = new EventQueue<Waiting>();
+  for (const choice of [...choices].sort((a, b) => thrift(a) - thrift(b))) {
+    queue.add(coarseSeconds(choice, tables), { choice, known: 'coarse' });
+  }
+  for (let next = queue.take(); next !== undefined; next = queue.take()) {
+    const { choice, known, staged } = next.event;
+    const family = familyOf(choice);
+    const limit = (bestOf.get(family) ?? Number.POSITIVE_INFINITY) * (1 + AS_FAST);
+    if (next.time >= limit || (thrift(choice) > 0 && keepsAll.has(runKey(choice)))) continue;
+    if (known === 'coarse') {
+      const seconds = hiddenSeconds(choice, tables);
+      if (seconds !== undefined) queue.add(seconds, { choice, known: 'hidden' });
+    } else if (known === 'hidden') {
+      const table = tables.tableOf(choice);
+      if (table !== undefined)
+        queue.add(idealSeconds(choice, table.baseSeconds(0, table.numShards)), { choice, known: 'table' });
+    } else if (staged === undefined) {
+      const table = tables.tableOf(choice);
+      if (table === undefined) continue;
+      const made = stage(choice, table, clusterCosts(cluster, choice.mesh), memoryLimitBytes, schedules, limit);
+      if (made === undefined) continue;
+      if (made.fits) queue.add(made.leastSeconds, { choice, known, staged: made });
+      else starved.push(made);
+      if (made.fits && thrift(choice) === 0) keepsAll.add(runKey(choice));
+    } else {
+      const timed = time(staged, optimizer, schedules);
+      simulated.push(timed);
+      bestOf.set(family, Math.min(bestOf.get(family) ?? Number.POSITIVE_INFINITY, timed.stepSeconds));
     }
-    if (thrift(choice) === 0) keepsAll.add(runKey(choice));
-    if (staged.leastSeconds >= limit) continue;
-    const timed = time(staged, optimizer);
-    simulated.push(timed);
-    bestOf.set(familyOf(choice), Math.min(limit, timed.stepSeconds));
   }
 
   const families = bestPerFamily(simulated);
   const [best] = families;
   const impossible = starvedFamilies(starved, families);
-  if (best === undefined) throw outOfMemory(request, memoryLimitBytes, impossible);
+  if (best === undefined) throw outOfMemory(request, memoryLimitBytes, impossible, tables);
+  const price = (choice: LayoutChoice): Timed | Staged | undefined => {
+    const table =
+      choice.mesh.pp * choice.numChunks > tables.numCleanShards(choice.microBatchSize)
+        ? undefined
+        : tables.tableOf(choice);
+    if (table === undefined) return undefined;
+    const staged = stage(choice, table, clusterCosts(cluster, choice.mesh), memoryLimitBytes, schedules);
+    return staged.fits ? time(staged, optimizer, schedules) : staged;
+  };
   const summary = {
     choice: best.choice,
     best,
     families,
     impossible,
+    variants: variantsOf(best, pinned, price),
     numChoices: choices.length,
     numSimulated: simulated.length,
   };
   return { ...summary, explanation: explainSearch(summary, cluster, memoryLimitBytes) };
+}
+
+/** A choice in the queue, and what its place there is known by. */
+interface Waiting {
+  readonly choice: LayoutChoice;
+  readonly known: 'coarse' | 'hidden' | 'table';
+  readonly staged?: Staged;
+}
+
+/** Where the cores that compute carry the bytes too, turns gain nothing but waits, and the layout search knows the rest. */
+function pinnedOn({ transfers }: Cluster, pinned: Pinned): Pinned {
+  if (transfers !== 'receiver') return pinned;
+  const { subBatches = 1, sequenceParallel = 'auto' } = pinned;
+  return { ...pinned, subBatches, sequenceParallel };
 }
 
 /**
@@ -132,17 +165,82 @@ function withWholeBatches(
   return whole.length > 0 ? whole : choices;
 }
 
+/** Graphs of so many nodes are traced at no more sizes than bring something. */
+const MANY_NODES = 300;
+/** Twice in a row a larger size must save this share per sample. */
+const WORTH_TRACING = 0.01;
+
+/** Without the micro-batch sizes beyond which a sample takes no less: they only lengthen the pipeline's ends. */
+function withoutSaturatedSizes(choices: readonly LayoutChoice[], tables: Tables): readonly LayoutChoice[] {
+  const sizes = [...new Set(choices.map(({ microBatchSize }) => microBatchSize))].sort((a, b) => a - b);
+  const [smallest] = sizes;
+  if (smallest === undefined || tables.graphAt(smallest).nodes.length < MANY_NODES) return choices;
+  if (tables.graphAt(smallest).updates.length > 0) return choices;
+  const worthwhile = new Set<number>();
+  let [least, numIdle] = [Number.POSITIVE_INFINITY, 0];
+  for (const size of sizes) {
+    if (numIdle >= 2) break;
+    worthwhile.add(size);
+    const perSample = wholeSeconds({ ...WHOLE, microBatchSize: size }, tables) / size;
+    numIdle = perSample < (1 - WORTH_TRACING) * least ? 0 : numIdle + 1;
+    least = Math.min(least, perSample);
+  }
+  const kept = choices.filter(({ microBatchSize }) => worthwhile.has(microBatchSize));
+  return kept.length > 0 ? kept : choices;
+}
+
+const WHOLE = { mesh: { pp: 1, dp: 1, tp: 1 }, numChunks: 1, subBatches: 1, sequenceParallel: 'off' } as const;
+
+function wholeSeconds(key: TableKey, tables: Tables): number {
+  const table = tables.tableOf(key);
+  return table?.baseSeconds(0, table.numShards) ?? 0;
+}
+
+/** Choices that clean cuts allow; without any, those that any cuts do. @throws MerakError 'plan/too-many-stages'. */
+function cuttable(choices: readonly LayoutChoice[], tables: Tables): readonly LayoutChoice[] {
+  const clean = choices.filter((choice) => piecesOf(choice) <= tables.numCleanShards(choice.microBatchSize));
+  if (clean.length > 0) return clean;
+  const numShards = (choice: LayoutChoice) => tables.tableOf({ ...choice, subBatches: 1 })?.numShards ?? 0;
+  const possible = choices.filter((choice) => piecesOf(choice) <= numShards(choice));
+  const [first] = choices;
+  if (possible.length === 0 && first !== undefined) requireShards(numShards(first), first.mesh.pp, first.numChunks);
+  return possible;
+}
+
 /** Chunks of the model over all stages. */
 function piecesOf({ mesh, numChunks }: LayoutChoice): number {
   return mesh.pp * numChunks;
 }
 
+/** The whole model's work divided by the tensor ranks, exchanges not counted; some of it may run faster in smaller pieces. */
+function coarseSeconds(choice: LayoutChoice, tables: Tables): number {
+  const { mesh, microBatchSize } = choice;
+  const whole = wholeSeconds({ ...WHOLE, microBatchSize }, tables);
+  return idealSeconds(choice, mesh.tp === 1 ? whole : (FASTER_IN_PIECES * whole) / mesh.tp);
+}
+
+const FASTER_IN_PIECES = 0.8;
+
+/** Every exchange hidden, where sub-batches may hide some. Undefined: impossible. */
+function hiddenSeconds(choice: LayoutChoice, tables: Tables): number | undefined {
+  const table = tables.tableOf({ ...choice, subBatches: 1 });
+  if (table === undefined) return undefined;
+  const whole = table.baseSeconds(0, table.numShards);
+  if (choice.subBatches === 1) return idealSeconds(choice, whole);
+  const exchange = table.exchangeSeconds(0, table.numShards);
+  return exchange < WORTH_HIDING * whole ? undefined : idealSeconds(choice, whole - exchange);
+}
+
+/** Exchanges of a smaller share are not worth sub-batches. */
+const WORTH_HIDING = 0.02;
+
 /**
  * Perfectly balanced stages that recompute nothing: the last one's work, with one pass through the others around it. Where
  * stages have several chunks, that pass may run beside the last one's other chunks.
+ *
+ * @param whole seconds of the whole model for a micro-batch
  */
-function idealSeconds({ mesh, numChunks, numMicroBatches }: LayoutChoice, table: StageCosts): number {
-  const whole = table.baseSeconds(0, table.numShards);
+function idealSeconds({ mesh, numChunks, numMicroBatches }: LayoutChoice, whole: number): number {
   const passing = numChunks > 1 ? 0 : whole * PASSING_SHARE * (mesh.pp - 1);
   return (numMicroBatches * whole + passing) / mesh.pp;
 }
@@ -156,55 +254,9 @@ function thrift({ recompute, shardOptimizer }: LayoutChoice): number {
 }
 
 /** Choices that differ in what saves memory only; those of SCP and 1F1B differ in nothing where nothing is recomputed. */
-function runKey({ mesh, numChunks, numMicroBatches, schedule }: LayoutChoice): string {
+function runKey({ mesh, numChunks, numMicroBatches, schedule, subBatches, sequenceParallel }: LayoutChoice): string {
   const order = schedule === 'scp' || schedule === '1f1b-early' ? '1f1b' : schedule;
-  return `${mesh.pp} ${mesh.dp} ${mesh.tp} ${numMicroBatches} ${order} ${numChunks}`;
-}
-
-/** Stage costs by tensor degree and micro-batch size, made when first asked for. */
-interface Tables {
-  readonly graphAt: (microBatchSize: number) => Graph;
-  readonly tables: (choice: LayoutChoice) => StageCosts;
-}
-
-function tablesFor({ traceAt, cluster, optimizer, precision }: SearchRequest): Tables {
-  const graphs = new Map<number, Graph>();
-  const assignments = new Map<number, Assignment>();
-  const tables = new Map<string, StageCosts>();
-  const graphAt = (size: number): Graph => {
-    const graph = graphs.get(size) ?? withFloatMetrics(traceAt(size));
-    graphs.set(size, graph);
-    return graph;
-  };
-  /** Layouts do not depend on the micro-batch size enough to be searched again; a graph of another structure does. */
-  const localGraph = (size: number, degree: number): Graph => {
-    const graph = graphAt(size);
-    if (degree === 1) return graph;
-    const known = assignments.get(degree);
-    const fits = known?.layouts.length === graph.values.length && known.inputLayouts.length === graph.nodes.length;
-    const assignment =
-      known !== undefined && fits ? known : assignLayouts(graph, degree, { training: true, sequenceParallel: 'off' });
-    assignments.set(degree, assignment);
-    return localise(graph, assignment, degree, 0);
-  };
-  const tableAt = ({ mesh, microBatchSize }: LayoutChoice, atLeast: number): StageCosts => {
-    // The link between tensor ranks depends on their number alone.
-    const key = `${mesh.tp} ${microBatchSize} ${atLeast > 1}`;
-    const known = tables.get(key);
-    if (known !== undefined) return known;
-    const local = localGraph(microBatchSize, mesh.tp);
-    const { operators, tensorLink } = clusterCosts(cluster, mesh);
-    const costs = { operators, tensorLink, tensorRanks: mesh.tp };
-    const table = stageTable(local, shardGraph(local, { atLeast }), costs, numMoments(optimizer), precision);
-    tables.set(key, table);
-    return table;
-  };
-  /** More stages than clean cuts: cuts at every candidate place, as the planner then makes them. */
-  const tableOf = (choice: LayoutChoice): StageCosts => {
-    const clean = tableAt(choice, 1);
-    return piecesOf(choice) <= clean.numShards ? clean : tableAt(choice, piecesOf(choice));
-  };
-  return { graphAt, tables: tableOf };
+  return `${mesh.pp} ${mesh.dp} ${mesh.tp} ${numMicroBatches} ${order} ${numChunks} ${subBatches} ${sequenceParallel}`;
 }
 
 /** The winner, then the fastest of every other family in order of time. */
@@ -238,6 +290,8 @@ function compareSimplicity(a: Timed, b: Timed): number {
     x.mesh.pp - y.mesh.pp ||
     thrift(x) - thrift(y) ||
     order(x) - order(y) ||
+    x.subBatches - y.subBatches ||
+    Number(x.sequenceParallel === 'on') - Number(y.sequenceParallel === 'on') ||
     a.stepSeconds - b.stepSeconds
   );
 }
@@ -251,17 +305,4 @@ function starvedFamilies(starved: readonly Staged[], possible: readonly Timed[])
     least.set(family, { family, leastBytes: peakBytes, choice });
   }
   return [...least.values()].sort((a, b) => a.leastBytes - b.leastBytes);
-}
-
-function outOfMemory(request: SearchRequest, limitBytes: number, impossible: readonly Impossible[]): MerakError {
-  const [closest] = impossible;
-  const needs = closest === undefined ? 'more' : formatBytes(closest.leastBytes);
-  const factor = closest === undefined ? 2 : Math.ceil(closest.leastBytes / limitBytes);
-  return new MerakError('plan/out-of-memory', 'no way to train this model fits the workers', {
-    expected: `at most ${formatBytes(limitBytes)} per worker`,
-    received: `${needs} at the least, with ${closest === undefined ? 'any layout' : closest.family}`,
-    hint:
-      `use workers with ${needs}, or about ${factor * request.workers} workers, or a smaller batch` +
-      (request.precision === 'bf16' ? '' : ', or bf16'),
-  });
 }
