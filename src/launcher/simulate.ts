@@ -1,13 +1,14 @@
 /** `merak simulate`: what a schedule would take, from unit costs alone. */
-import { writeFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { parseWith } from '../config/parse.js';
 import { chromeTrace } from '../pipeline/chromeTrace.js';
 import { drawSchedule } from '../pipeline/draw.js';
+import { ganttSpec } from '../pipeline/gantt.js';
 import { recomputingStages } from '../pipeline/recomputingStages.js';
 import { SCHEDULE_NAMES, scheduleByName } from '../pipeline/registry.js';
 import { simulate } from '../pipeline/simulate.js';
 import { numVirtualStages } from '../pipeline/virtualStages.js';
+import { renderSvg, writeResult } from './chart.js';
 
 const count = z.number().int().min(1);
 const cost = z.number().min(0);
@@ -29,6 +30,7 @@ export const simulateSchema = z.strictObject({
   recompute: cost.default(0).describe('time of a recomputation; 0: stages keep what they need'),
   send: cost.default(0).describe('time of a message between neighbours'),
   trace: z.string().optional().describe('write a Chrome trace (Perfetto) to this file'),
+  svg: z.string().optional().describe('draw a Gantt chart to this SVG file'),
   report: z.string().optional().describe('write the figures to this JSON file'),
 });
 
@@ -43,25 +45,28 @@ export async function simulateCommand(flags: Readonly<Record<string, unknown>>):
   const virtualStages = Array.from({ length: numVirtualStages(schedule) }, (_, virtual) => virtual);
   const recomputes = recomputingStages(schedule.name, virtualStages.length).map((again) => again && recompute > 0);
   const hop = { bytes: 0, route: [], latencySeconds: send };
+  const seconds = recomputes.map((again) => ({
+    forward,
+    recompute: again ? recompute : 0,
+    inputGradient: backward,
+    weightGradient: weight,
+  }));
   const result = simulate({
     schedule,
-    seconds: recomputes.map((again) => ({
-      forward,
-      recompute: again ? recompute : 0,
-      inputGradient: backward,
-      weightGradient: weight,
-    })),
+    seconds,
     boundaries: virtualStages.map(() => ({ activation: hop, gradient: hop })),
   });
   const costs = { forward, recompute, backward, weight, hop: send };
   process.stdout.write(`${drawSchedule(schedule, { costs, recomputes })}\n`);
   process.stdout.write(`step ${result.stepSeconds}, bubble ${(100 * result.bubble).toFixed(1)} %\n`);
-  if (options.trace !== undefined) await writeFile(options.trace, JSON.stringify(chromeTrace(result)));
+  if (options.trace !== undefined) await writeResult('--trace', options.trace, JSON.stringify(chromeTrace(result)));
+  if (options.svg !== undefined) {
+    const title = `${schedule.name}, ${options.stages} stages, ${options.microBatches} micro-batches`;
+    await writeResult('--svg', options.svg, await renderSvg(ganttSpec(result, schedule, { title, seconds })));
+  }
   if (options.report !== undefined) {
     const { stepSeconds, bubble, idleSeconds, tasks } = result;
-    await writeFile(
-      options.report,
-      `${JSON.stringify({ ...options, stepSeconds, bubble, idleSeconds, tasks }, null, 1)}\n`,
-    );
+    const figures = { ...options, stepSeconds, bubble, idleSeconds, tasks };
+    await writeResult('--report', options.report, `${JSON.stringify(figures, null, 1)}\n`);
   }
 }
