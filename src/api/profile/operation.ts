@@ -53,7 +53,6 @@ const DTYPES: Readonly<Record<ProgramValue['dtype'], string>> = {
   int8: 'i8',
   int32: 'i32',
   bool: 'bool',
-  int8: 'i8',
 };
 
 function shapesOf(program: Program, node: ProgramNode): string {
