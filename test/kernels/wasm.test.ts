@@ -58,6 +58,34 @@ const CASES: readonly Case[] = [
   ['MerakEmbedding', { table: () => tensor([5, 3], 1), ids }, { vocabOffset: 0, sharded: false }],
   ['MerakEmbedding', { table: () => tensor([3, 3], 1), ids }, { vocabOffset: 3, sharded: true }],
   ['MerakEmbeddingGrad', { dy: () => tensor([3, 3], 1), ids }, { vocabSize: 5, vocabOffset: 0, sharded: false }],
+  ['MerakQuantise', { x: matrix(1) }, { scale: 0.01 }],
+  [
+    'MerakQuantisedMatMul',
+    {
+      a: () =>
+        tf.tensor2d(
+          [
+            [127, -127, 3],
+            [0, 5, -90],
+          ],
+          [2, 3],
+          'int32',
+        ),
+      b: () =>
+        tf.tensor2d(
+          [
+            [1, -127],
+            [127, 2],
+            [-4, 60],
+          ],
+          [3, 2],
+          'int32',
+        ),
+      scales: () => tensor([2], 1),
+      bias: () => tensor([2], 2),
+    },
+    { activation: 'gelu_tanh' },
+  ],
   ['MerakDropout', { x: matrix(1) }, { rate: 0.4, ...place }],
   ['MerakRandom', {}, { shape: [4, 6], kind: 'normal', a: 0, b: 1, ...place }],
   ['MerakAllReduce', { x: matrix(1) }, { axis: 'tp', op: 'sum' }],
