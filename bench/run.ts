@@ -63,7 +63,7 @@ const rows: TrainingRow[] = [];
 const missing: Missing[] = [];
 const tables: string[] = [];
 for (const workload of WORKLOADS.filter(({ name }) => parts.includes(name))) {
-  const [seconds, maxStepSeconds] = quick ? [0, 1] : [3, 8];
+  const [seconds, maxStepSeconds] = quick ? [0, 1] : [2, 8];
   const result = await trainAll(workload, { limits, torch, seconds, maxStepSeconds, announce });
   rows.push(...result.rows);
   missing.push(...result.missing);
