@@ -1,5 +1,5 @@
 /**
- * Where an engine's step goes, kernel by kernel: the GPT of bench/gpt.ts on one rank in this process, no worker, no network.
+ * Where an engine's step goes, kernel by kernel: the GPT of bench/models/gpt.ts on one rank in this process, no worker, no network.
  * CLIP and MICRO in the environment: the norm to clip to, the number of micro-batches.
  * Run: node --import tsx bench/engine.ts [threads=1] [steps=10] [context=128] [precision=f32]
  */

@@ -63,7 +63,7 @@ const rows: TrainingRow[] = [];
 const missing: Missing[] = [];
 const tables: string[] = [];
 for (const workload of WORKLOADS.filter(({ name }) => parts.includes(name))) {
-  const [seconds, maxStepSeconds] = quick ? [0, 1] : [3, 8];
+  const [seconds, maxStepSeconds] = quick ? [0, 1] : [2, 8];
   const result = await trainAll(workload, { limits, torch, seconds, maxStepSeconds, announce });
   rows.push(...result.rows);
   missing.push(...result.missing);
@@ -82,6 +82,9 @@ const marks = marksOf(
   startup,
 );
 
+// A run of other parts has nothing to say on them.
+const marked = marks.some(({ measured }) => measured !== undefined) ? [renderTable(marksTable(marks))] : [];
+
 const header = [
   `# Benchmarks of ${machine.date.slice(0, 10)}`,
   '',
@@ -93,7 +96,7 @@ const header = [
   `- commit ${machine.commit}${quick ? '; quick run, rough figures' : ''}; the run took ${((performance.now() - started) / 60_000).toFixed(1)} minutes`,
   '',
 ];
-const text = [...header, renderTable(marksTable(marks)), renderTable(limitsTable(limits)), ...tables].join('\n');
+const text = [...header, ...marked, renderTable(limitsTable(limits)), ...tables].join('\n');
 process.stdout.write(`${text}\n`);
 
 const { env: _, ...aboutTorch } = torch ?? { env: undefined };

@@ -8,6 +8,7 @@ import * as merak from '../../src/index.js';
 import { sourceOf, type Workload } from '../models/workload.js';
 import type { Layout } from './layouts.js';
 import type { Timed } from './result.js';
+import type { ReusableModel } from './reusable.js';
 
 export interface MerakOptions {
   readonly precision: 'f32' | 'bf16';
@@ -22,12 +23,14 @@ const MIN_ROUNDS = 2;
 /** Wall clock of whole rounds, data and optimizer included; the fastest after one that warms up. */
 export async function trainWithMerak(
   workload: Workload,
+  { built, reset }: ReusableModel,
   layout: Layout,
   { precision, seconds, record = false }: MerakOptions,
 ): Promise<Timed & { readonly report: ReportData }> {
   await tf.setBackend('cpu');
+  reset();
   const folder = mkdtempSync(join(tmpdir(), 'merak-bench-'));
-  const { model, optimizer } = workload.build();
+  const { model, optimizer } = built;
   const report = join(folder, 'report.json');
   const parallel = await merak.wrap(model, {
     ...layout.options,
@@ -74,7 +77,6 @@ export async function trainWithMerak(
     };
   } finally {
     await parallel.close();
-    model.dispose();
     rmSync(folder, { recursive: true, force: true });
   }
 }

@@ -5,6 +5,7 @@ import type { Table } from '../table.js';
 import { layoutsOf } from './layouts.js';
 import { trainWithMerak } from './merak.js';
 import type { Precision } from './result.js';
+import { reusableModel } from './reusable.js';
 
 export interface OverlapRow {
   readonly run: string;
@@ -23,16 +24,18 @@ const RUNS: readonly (readonly [string, Precision])[] = [
 
 export async function measureOverlap(workload: Workload, announce: (what: string) => void): Promise<OverlapRow[]> {
   const rows: OverlapRow[] = [];
+  const model = reusableModel(workload);
   for (const [name, precision] of RUNS) {
     const layout = layoutsOf(workload).find((one) => one.name === name);
     if (layout === undefined) continue;
     announce(`${workload.name} ${precision}: ${name}, recorded`);
-    const { report } = await trainWithMerak(workload, layout, { precision, seconds: 0, record: true });
+    const { report } = await trainWithMerak(workload, model, layout, { precision, seconds: 0, record: true });
     const { profile } = report;
     if (profile === undefined) continue;
     const { overlap, numSteps, stepSeconds } = profile;
     rows.push({ run: name, precision, numSteps, stepSeconds, overlap });
   }
+  model.dispose();
   return rows;
 }
 

@@ -8,7 +8,7 @@ import type { TrainingResult } from './train.js';
 export function trainingTable(workload: Workload, { rows, missing }: TrainingResult): Table {
   const all = [
     ...rows.map((row) => ({ run: row.run, precision: row.precision, cells: cellsOf(workload, row) })),
-    ...missing.map(({ run, precision }) => ({ run, precision, cells: ['not run'] })),
+    ...missing.map(({ run, precision }) => ({ run, precision, cells: ['not run', ...Array<string>(7).fill('')] })),
   ];
   return {
     title: workload.title,

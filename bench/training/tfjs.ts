@@ -41,7 +41,16 @@ export function answerOf<T>(
       const last = (text: string) => text.trim().split('\n').at(-1) ?? '';
       if (code === 0) return resolve(JSON.parse(last(out)) as T);
       if (signal === 'SIGTERM') return reject(new Error(`no answer within ${timeoutSeconds} s`));
-      reject(new Error(last(complaints) || `it ended with ${signal ?? code}`));
+      reject(new Error(errorLine(complaints) || `it ended with ${signal ?? code}`));
     });
   });
+}
+
+/** Where Node and Python say what was thrown: the last line that names an error, else the last. */
+function errorLine(complaints: string): string {
+  const lines = complaints
+    .trim()
+    .split('\n')
+    .map((line) => line.trim());
+  return lines.findLast((line) => /^\w*Error\b/.test(line)) ?? lines.at(-1) ?? '';
 }

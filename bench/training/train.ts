@@ -5,6 +5,7 @@ import type { Workload } from '../models/workload.js';
 import { halfBatchLayout, type Layout, layoutsOf } from './layouts.js';
 import { trainWithMerak } from './merak.js';
 import type { Contestant, Missing, Precision, Timed, TrainingRow } from './result.js';
+import { reusableModel } from './reusable.js';
 import { trainWithTfjs } from './tfjs.js';
 import { type Torch, trainWithTorch } from './torch.js';
 
@@ -31,7 +32,8 @@ export async function trainAll(workload: Workload, options: TrainingOptions): Pr
   const rows: TrainingRow[] = [];
   const missing: Missing[] = [];
   ensureKernels('cpu');
-  const flopsPerUnit = flopsPerUnitOf(workload);
+  const model = reusableModel(workload);
+  const flopsPerUnit = workload.flopsPerUnit(model.built.model);
 
   const run = async (
     contestant: Contestant,
@@ -64,11 +66,15 @@ export async function trainAll(workload: Workload, options: TrainingOptions): Pr
   for (const precision of PRECISIONS) {
     for (const layout of layouts) {
       await run('merak', layout.name, layout.numThreads, precision, async () => {
-        const { report: _, ...timed } = await trainWithMerak(workload, layout, { precision, seconds: options.seconds });
+        const { report: _, ...timed } = await trainWithMerak(workload, model, layout, {
+          precision,
+          seconds: options.seconds,
+        });
         return timed;
       });
     }
   }
+  model.dispose();
   await run('tfjs-wasm', 'tfjs on WASM', 1, 'f32', () =>
     trainWithTfjs(
       { workload: workload.name, seconds: options.seconds, maxStepSeconds: options.maxStepSeconds },
@@ -87,11 +93,4 @@ export async function trainAll(workload: Workload, options: TrainingOptions): Pr
     }
   }
   return { rows, missing };
-}
-
-function flopsPerUnitOf(workload: Workload): number {
-  const { model } = workload.build();
-  const flops = workload.flopsPerUnit(model);
-  model.dispose();
-  return flops;
 }

@@ -73,7 +73,13 @@ export function remoteCluster(group: WorkerGroup, options: RemoteOptions): Clust
       const handles = await everyone('opening the plan', startTimeoutSeconds, bodies, expectHandles);
       await connect(handles.flat());
       closeArenas();
-      arenas = newPlan.ranks.map((rank, index) => openSharedArena(rank, handles[index]!));
+      // Only of processes started here: another host's process may bear the number of one of ours.
+      arenas = newPlan.ranks.map((rank, index) =>
+        openSharedArena(
+          rank,
+          handles[index]!.filter(({ pid }) => pid === members[index]!.pid),
+        ),
+      );
       plan = newPlan;
     },
 

@@ -1,6 +1,6 @@
 /** A node of a recorded step as people know it: kernel, layer, shapes, work. */
 import { nodeBytes, nodeFlops } from '../../graph/cost.js';
-import type { Executable, Program, ProgramNode, ProgramValue } from '../../plan/plan.js';
+import type { Executable, Program, ProgramNode, ProgramValue, RankParameter } from '../../plan/plan.js';
 import { isProduct } from '../../planner/costs/operatorCosts.js';
 import { programGraph } from '../../planner/costs/programSeconds.js';
 import type { ProgramKind, Span } from '../../runtime/spans.js';
@@ -10,7 +10,7 @@ type NodeSpan = Extract<Span, { readonly kind: 'node' }>;
 export interface Operation {
   readonly kernel: string;
   readonly program: ProgramKind;
-  /** The layer's name in the model; '' where it has none. */
+  /** The layer's name in the model; in functional models, which have none, the parameter read or differentiated; else ''. */
   readonly layer: string;
   /** '[2048,384] f32, [384,1536] f32 -> [2048,1536] f32'. */
   readonly shapes: string;
@@ -21,7 +21,10 @@ export interface Operation {
 }
 
 /** Finds a recorded node's description; each is made once. */
-export function operationsOf(executable: Executable): (span: NodeSpan) => Operation {
+export function operationsOf(
+  executable: Executable,
+  parameters: readonly RankParameter[],
+): (span: NodeSpan) => Operation {
   const byProgram = new Map(
     executable.programs.map((program) => {
       const graph = programGraph(program);
@@ -31,7 +34,7 @@ export function operationsOf(executable: Executable): (span: NodeSpan) => Operat
         return {
           kernel: node.kernel,
           program: program.kind,
-          layer: node.scope,
+          layer: node.scope || parameterOf(program, node, parameters),
           shapes: shapesOf(program, node),
           flops: isProduct(node.kernel) ? nodeFlops(graph, graph.nodes[index]!) : 0,
           bytes: nodeBytes(graph, graph.nodes[index]!),
@@ -45,6 +48,18 @@ export function operationsOf(executable: Executable): (span: NodeSpan) => Operat
 
 function keyOf(kind: ProgramKind, chunk = 0): string {
   return `${kind}.${chunk}`;
+}
+
+/** The first parameter a node reads, or whose gradient it makes; '' for none. */
+function parameterOf(program: Program, node: ProgramNode, parameters: readonly RankParameter[]): string {
+  for (const id of [...node.inputs, ...node.outputs]) {
+    const { space, offset } = program.values[id]!;
+    const found = parameters.find((one) =>
+      space === 'parameters' ? one.offset === offset : space === 'gradients' && one.gradientOffset === offset,
+    );
+    if (found !== undefined) return found.name;
+  }
+  return '';
 }
 
 const DTYPES: Readonly<Record<ProgramValue['dtype'], string>> = {

@@ -49,7 +49,7 @@ export class Profiler {
       }
       return file;
     });
-    const top = topOperations(ranks);
+    const top = topOperations(plan.ranks, ranks);
     const overlap = sumOverlaps(ranks.flat().map(({ spans }) => overlapOf(spans)));
     print(renderTopOperations(top));
     if (overlap.exchangeSeconds > 0) print(renderOverlap(overlap));

@@ -58,7 +58,7 @@ function outermostFirst(a: Span, b: Span): number {
 }
 
 function labeller(plan: RankPlan, { executable }: RecordedStep): (span: Span) => Label {
-  const operation = operationsOf(executable);
+  const operation = operationsOf(executable, plan.parameters);
   return (span) => {
     switch (span.kind) {
       case 'step':

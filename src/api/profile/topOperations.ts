@@ -1,4 +1,5 @@
 /** Where recorded steps went: operations alike (kernel, pass, shapes) summed over steps and ranks, longest first. */
+import type { RankPlan } from '../../plan/plan.js';
 import type { ProgramKind } from '../../runtime/spans.js';
 import { type Operation, operationsOf } from './operation.js';
 import type { RecordedStep } from './recording.js';
@@ -42,8 +43,8 @@ interface Sum {
   bytes: number;
 }
 
-/** `ranks`: by rank, then step; every rank has the same number of steps, at least one. */
-export function topOperations(ranks: readonly (readonly RecordedStep[])[]): TopOperations {
+/** `ranks`: by rank, then step, in step with `plans`; every rank has the same number of steps, at least one. */
+export function topOperations(plans: readonly RankPlan[], ranks: readonly (readonly RecordedStep[])[]): TopOperations {
   const sums = new Map<string, Sum>();
   const add = (
     about: Pick<Operation, 'program' | 'shapes' | 'flops' | 'bytes'> | undefined,
@@ -62,8 +63,10 @@ export function topOperations(ranks: readonly (readonly RecordedStep[])[]): TopO
     sum.bytes += bytes;
   };
   let stepSeconds = 0;
-  for (const { executable, spans } of ranks.flat()) {
-    const operation = operationsOf(executable);
+  for (const [rank, { executable, spans }] of ranks.flatMap((steps, index) =>
+    steps.map((step) => [index, step] as const),
+  )) {
+    const operation = operationsOf(executable, plans[rank]!.parameters);
     for (const span of spans) {
       const seconds = span.end - span.begin;
       if (span.kind === 'step') stepSeconds += seconds;

