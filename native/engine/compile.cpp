@@ -21,6 +21,11 @@ bool is_view(const ProgramNode& node) { return kViews.contains(node.kernel); }
 class Rewriter {
  public:
   explicit Rewriter(const Program& program) : program_(program), nodes_(program.nodes), dropped_(nodes_.size(), false) {
+    // What is rewritten is looked at before its kernel's contract is.
+    for (const ProgramNode& node : nodes_) {
+      const size_t least = is_view(node) || node.kernel == "MerakAccumulate" ? 1 : node.kernel == "Add" || node.kernel == "BatchMatMul" ? 2 : 0;
+      if (least > 0 && (node.inputs.size() < least || node.outputs.size() != 1)) throw std::runtime_error(node.kernel + ": the number of inputs or outputs is wrong");
+    }
     producer_.assign(program.values.size(), -1);
     num_uses_.assign(program.values.size(), 0);
     for (size_t i = 0; i < nodes_.size(); i++) {
@@ -92,7 +97,7 @@ class Rewriter {
     const int bias = add.inputs[0] == result ? add.inputs[1] : add.inputs[0];
     if (value(bias).type.shape.size() != 1 || value(bias).type.dtype != DType::f32) return;
     const Shape& shape = value(result).type.shape;
-    if (value(sum).type.shape != shape || value(bias).type.shape[0] != shape.back() || value(result).type.numel() == 0) return;
+    if (shape.empty() || value(sum).type.shape != shape || value(bias).type.shape[0] != shape.back() || value(result).type.numel() == 0) return;
     if (overlaps(sum, product.inputs[0]) || overlaps(sum, product.inputs[1]) || overlaps(sum, bias)) return;
     product.kernel = "_FusedMatMul";
     product.inputs.push_back(bias);
