@@ -232,4 +232,12 @@ Executable to_executable(const Napi::Object& object) {
   return executable;
 }
 
+Executable to_executable_of(const Napi::Object& object, const Napi::Object& plan) {
+  Executable executable = to_executable(object);
+  const Spaces persistent = to_spaces(plan, "persistentSpaces");
+  for (int i = 0; i < kNumSpaces; i++)
+    if (is_persistent(static_cast<Space>(i))) executable.spaces[i] = persistent[i];
+  return executable;
+}
+
 }  // namespace merak

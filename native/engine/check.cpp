@@ -2,6 +2,7 @@
 #include "engine/check.h"
 
 #include <algorithm>  // sort, max
+#include <set>        // programs
 
 #include "engine/error.h"  // EngineError
 
@@ -108,7 +109,7 @@ size_t num_moments(const OptimizerPlan& optimizer) {
 void check_parameter(const RankPlan& plan, const RankParameter& parameter) {
   const std::string where = "parameter " + parameter.name;
   const auto space = [&](Space which) { return plan.spaces[static_cast<int>(which)]; };
-  check(parameter.type.dtype != DType::bf16 && fits(parameter.type, parameter.offset, space(Space::parameters)), where, "lies outside its space");
+  check(fits(parameter.type, parameter.offset, space(Space::parameters)), where, "lies outside its space");
   check(parameter.owned_begin >= 0 && parameter.owned_begin <= parameter.owned_end && parameter.owned_end <= parameter.type.numel(), where,
         "the part this rank updates lies outside it");
   const bool updated = parameter.trainable && parameter.gradient_offset >= 0;
@@ -122,6 +123,8 @@ void check_parameter(const RankPlan& plan, const RankParameter& parameter) {
   check(parameter.moment_offsets.size() >= num_moments(plan.optimizer), where, "has too few optimizer moments");
   for (size_t i = 0; i < num_moments(plan.optimizer); i++) check(parameter.moment_offsets[i] >= 0, where, "an optimizer moment has no place");
 }
+
+constexpr int kMaxChunks = 1 << 10;
 
 void check_program(const Executable& executable, const Program& program, const std::string& where) {
   std::vector<bool> made(program.values.size(), false);
@@ -146,26 +149,29 @@ void check_program(const Executable& executable, const Program& program, const s
 }
 
 void check_schedule(const Executable& executable, const RankPlan& plan, const std::string& where) {
-  std::array<bool, kNumProgramKinds> exists{};
-  for (const Program& program : executable.programs) exists[static_cast<size_t>(program.kind)] = true;
+  std::set<int> exists;
+  for (const Program& program : executable.programs) exists.insert(program.index());
   const auto check_slot = [&](Space space, int64_t slot, int64_t least) {
     const int64_t slots = executable.spaces[static_cast<int>(space)].num_slots;
     check(slot >= least && (slot < 0 || slot < std::max<int64_t>(1, slots)), where, "an instruction names a slot that does not exist");
   };
+  const auto check_message = [&](Space space, int64_t slot, int64_t bytes) {
+    const SpacePlan& room = executable.spaces[static_cast<int>(space)];
+    check(slot >= 0 && slot < room.num_slots && bytes >= 0 && bytes <= room.bytes_per_slot, where, "a message does not fit its slot");
+  };
   for (const Instruction& instruction : executable.schedule) {
     const bool gradient = instruction.message == Message::gradient;
     check(instruction.micro >= 0 && instruction.micro < executable.num_micro_batches, where, "an instruction names a micro-batch that does not exist");
-    const int kind = static_cast<int>(instruction.op) - static_cast<int>(Op::forward);
-    if (kind >= 0 && kind < kNumProgramKinds) {
-      check(exists[static_cast<size_t>(kind)], where, "an instruction runs a program that there is not");
+    if (instruction.program() != -1) {
+      check(exists.contains(instruction.program()), where, "an instruction runs a program that there is not");
       for (int i = 0; i < kNumSpaces; i++) check_slot(static_cast<Space>(i), instruction.slots[static_cast<size_t>(i)], -1);
     } else if (instruction.op == Op::load) {
       check_slot(Space::batch, instruction.slot, 0);
-    } else if (instruction.op == Op::send || instruction.op == Op::receive) {
-      const bool sends = instruction.op == Op::send;
-      const Space space = sends ? (gradient ? Space::sentGradients : Space::sent) : (gradient ? Space::receivedGradients : Space::received);
-      check_slot(space, instruction.slot, 0);
-      check(instruction.peer >= 0 && instruction.peer < plan.world_size() && instruction.peer != plan.rank, where,
+    } else if (instruction.op == Op::send || instruction.op == Op::receive || instruction.op == Op::hand_over) {
+      const Space from = gradient ? Space::sentGradients : Space::sent, to = gradient ? Space::receivedGradients : Space::received;
+      if (instruction.op != Op::receive) check_message(from, instruction.slot, instruction.bytes);
+      if (instruction.op != Op::send) check_message(to, instruction.op == Op::receive ? instruction.slot : instruction.to, instruction.bytes);
+      if (instruction.op != Op::hand_over) check(instruction.peer >= 0 && instruction.peer < plan.world_size() && instruction.peer != plan.rank, where,
             "an instruction names a peer that does not exist");
     }
   }
@@ -195,10 +201,10 @@ void check_executable(const Executable& executable, const RankPlan& plan) {
   for (const ConstantPlan& constant : executable.constants)
     check(fits(constant.offset, static_cast<int64_t>(constant.data.size()), space(Space::constants).num_slots > 0 ? space(Space::constants).bytes_per_slot : 0, 1),
           where, "a constant lies outside its space");
-  std::array<bool, kNumProgramKinds> seen{};
+  std::set<int> seen;
   for (const Program& program : executable.programs) {
-    check(!seen[static_cast<size_t>(program.kind)], where, "has two programs of a kind");
-    seen[static_cast<size_t>(program.kind)] = true;
+    check(program.chunk >= 0 && program.chunk < kMaxChunks, where, "a program has no valid chunk");
+    check(seen.insert(program.index()).second, where, "has two programs of a kind");
     check_program(executable, program, where);
   }
   check_schedule(executable, plan, where);

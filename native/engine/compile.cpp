@@ -197,6 +197,29 @@ CompiledProgram compile_program(const Program& program, const Spaces& spaces, bo
   return compiled;
 }
 
+size_t kept_bytes(const CompiledProgram& program) {
+  size_t bytes = 0;
+  for (const CompiledNode& node : program.nodes) bytes += node.kernel->kept_bytes() + (node.first ? node.first->kept_bytes() : 0);
+  return bytes;
+}
+
+bool changes_parameters(const Executable& executable) {
+  for (const Instruction& instruction : executable.schedule)
+    if (instruction.op == Op::backward || instruction.op == Op::update || instruction.op == Op::reduce_state) return true;
+  return std::any_of(executable.programs.begin(), executable.programs.end(), writes_parameters);
+}
+
+Workspace workspace_of(const Executable& executable) {
+  const bool repeats = executable.num_micro_batches > 1 || !changes_parameters(executable);
+  Workspace workspace;
+  for (const Program& program : executable.programs) {
+    const CompiledProgram compiled = compile_program(program, executable.spaces, repeats);
+    workspace.scratch_bytes = std::max(workspace.scratch_bytes, compiled.scratch_bytes);
+    workspace.kept_bytes += kept_bytes(compiled);
+  }
+  return workspace;
+}
+
 std::vector<GradientRange> settle_gradient_starts(std::vector<CompiledProgram>& programs, int64_t gradient_bytes) {
   // Every write to a gradient, by program.
   std::vector<std::vector<GradientRange>> written(programs.size());

@@ -2,6 +2,7 @@
 #include "engine/engine.h"
 
 #include <sys/stat.h>  // fstat
+#include <unistd.h>    // sysconf
 
 #include <algorithm>  // std::max
 
@@ -12,6 +13,11 @@ namespace merak {
 namespace {
 
 std::shared_ptr<Arena> create_arena(const std::string& name, int64_t bytes) {
+  // The kernel would lend the addresses and end the process at the first touch too many.
+  const double machine = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  if (static_cast<double>(bytes) > machine)
+    throw EngineError("plan/out-of-memory", "arena " + name + " needs " + std::to_string(bytes) + " bytes, and the machine has " +
+                                                std::to_string(static_cast<int64_t>(machine)));
   try {
     return Arena::create(name, static_cast<size_t>(bytes));
   } catch (const std::exception& error) {
@@ -55,7 +61,7 @@ ArenaHandle Engine::load(Executable executable) {
   loaded.arena = create_arena(plan.name, plan.arena_bytes);
   const SpacePlan& constants = plan.spaces[static_cast<int>(Space::constants)];
   for (const ConstantPlan& constant : plan.constants)
-    std::memcpy(loaded.arena->data() + constants.base + constant.offset, constant.data.data(), constant.data.size());
+    if (!constant.data.empty()) std::memcpy(loaded.arena->data() + constants.base + constant.offset, constant.data.data(), constant.data.size());
   loaded.sent[0].resize(static_cast<size_t>(plan.spaces[static_cast<int>(Space::sent)].num_slots));
   loaded.sent[1].resize(static_cast<size_t>(plan.spaces[static_cast<int>(Space::sentGradients)].num_slots));
   const auto num_chunks = static_cast<size_t>(plan.num_chunks());
@@ -67,10 +73,7 @@ ArenaHandle Engine::load(Executable executable) {
           loaded.sent_floats[static_cast<size_t>(program.chunk)].emplace_back(value.offset, value.type.numel());
   for (const Instruction& instruction : plan.schedule)
     loaded.trains = loaded.trains || instruction.op == Op::backward || instruction.op == Op::update;
-  loaded.changes_parameters = loaded.trains;
-  for (const Instruction& instruction : plan.schedule)
-    loaded.changes_parameters = loaded.changes_parameters || instruction.op == Op::reduce_state;
-  for (const Program& program : plan.programs) loaded.changes_parameters = loaded.changes_parameters || writes_parameters(program);
+  loaded.changes_parameters = changes_parameters(plan);
 
   const std::string name = plan.name;
   executables_.erase(name);
@@ -101,6 +104,11 @@ ArenaHandle Engine::load(Executable executable) {
     executables_.erase(name);
     throw;
   }
+  for (CompiledProgram& program : placed.programs)
+    for (CompiledNode& node : program.nodes) {
+      node.kernel->prepare();
+      if (node.first) node.first->prepare();
+    }
   if (placed.scratch_bytes > scratch_bytes_ || !scratch_) {
     scratch_ = aligned_bytes(placed.scratch_bytes);
     scratch_bytes_ = placed.scratch_bytes;
@@ -158,8 +166,7 @@ void Engine::abort(const std::string& reason) {
 std::vector<std::pair<std::string, size_t>> Engine::measured_bytes() const {
   size_t workspace = scratch_bytes_;
   for (const auto& [name, loaded] : executables_)
-    for (const CompiledProgram& program : loaded.programs)
-      for (const CompiledNode& node : program.nodes) workspace += node.kernel->kept_bytes();
+    for (const CompiledProgram& program : loaded.programs) workspace += kept_bytes(program);
   std::vector<std::pair<std::string, size_t>> bytes = {{"persistent", resident_bytes(*persistent_)}, {"workspace", workspace}};
   if (comm_) bytes.emplace_back("control", resident_bytes(*comm_->control()));
   for (const auto& [name, loaded] : executables_) bytes.emplace_back(name, resident_bytes(*loaded.arena));

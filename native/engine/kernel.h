@@ -84,6 +84,8 @@ class Kernel {
   virtual size_t scratch_bytes() const { return 0; }
   // Bytes the kernel keeps from run to run beside its scratch.
   virtual size_t kept_bytes() const { return 0; }
+  // Allocates them; before the first run.
+  virtual void prepare() {}
   // Pointers in the order of NodeSpec. Outputs never alias inputs unless `in_place_input(output)` says so.
   virtual void run(const void* const* inputs, void* const* outputs, RunContext& context) = 0;
 };

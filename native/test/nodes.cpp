@@ -103,7 +103,7 @@ Buffers buffers_of(const NodeSpec& spec, uint32_t seed) {
     std::byte* data = fresh(type.bytes());
     for (int64_t i = 0; i < type.numel(); i++) {
       if (type.dtype == DType::f32) reinterpret_cast<float*>(data)[i] = static_cast<float>(next() % 1000) / 250.0f - 2.0f;
-      else if (type.dtype == DType::i32) reinterpret_cast<int32_t*>(data)[i] = static_cast<int32_t>(next() % 2);
+      else if (type.dtype == DType::i32) reinterpret_cast<int32_t*>(data)[i] = static_cast<int32_t>(seed == 0 ? 0 : next() % 2);
       else if (type.dtype == DType::bf16) reinterpret_cast<uint16_t*>(data)[i] = static_cast<uint16_t>(0x3f00 + next() % 256);
       else data[i] = static_cast<std::byte>(next() % 2);
     }

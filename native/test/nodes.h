@@ -8,7 +8,7 @@ namespace merak::test {
 const std::vector<NodeSpec>& recorded_nodes();
 
 // Buffers of exactly the bytes a node's tensors have, each on the heap by itself, so that the address sanitizer sees every element
-// read or written outside. Inputs hold small numbers: valid indices for small tensors, no NaN.
+// read or written outside. Inputs hold small numbers, no NaN; with seed 0 integers are 0, a valid index anywhere.
 struct Buffers {
   std::vector<std::unique_ptr<std::byte[]>> owned;
   std::vector<const void*> inputs;

@@ -7,6 +7,7 @@
 #include <unordered_map>  // the table
 
 #include "ops/cpu/make_kernel.h"  // require, input_index
+#include "ops/cpu/matmul_bf16.h"  // multiplies_in_bf16
 #include "ops/cpu/matmul_plan.h"  // plan_matmul
 #include "ops/cpu/shape.h"        // product, reduction_axes
 
@@ -21,7 +22,7 @@ void check_types(const NodeSpec& spec) {
   if (spec.input_names.size() > spec.inputs.size()) throw std::runtime_error("a node has more input names than inputs");
   for (const auto* list : {&spec.inputs, &spec.outputs})
     for (const TensorType& type : *list) {
-      if (type.dtype > DType::bf16) throw std::runtime_error("a tensor has an unknown dtype");
+      if (type.dtype > DType::i8) throw std::runtime_error("a tensor has an unknown dtype");
       if (type.shape.size() > kMaxRank) throw std::runtime_error("a tensor has more than " + std::to_string(kMaxRank) + " dims");
       double bytes = static_cast<double>(size_of(type.dtype));
       for (const int64_t dim : type.shape) {
@@ -33,9 +34,9 @@ void check_types(const NodeSpec& spec) {
     }
 }
 
-// Where bfloat16 may stand; all others read and write whole elements of 1 or 4 bytes.
-const std::set<std::string> kTakesBf16 = {
-    "BatchMatMul", "_FusedMatMul", "MerakColumnSum", "MerakGelu", "MerakGeluGrad", "MerakLayerNorm", "MerakAttention",
+// Where bfloat16 or int8 may stand; all others read and write float32, int32 and bool.
+const std::set<std::string> kTakesNarrow = {
+    "BatchMatMul", "_FusedMatMul", "MerakQuantise", "MerakQuantisedMatMul", "MerakColumnSum", "MerakGelu", "MerakGeluGrad", "MerakLayerNorm", "MerakAttention",
     "MerakAttentionGrad", "MerakPackedAttention", "MerakPackedAttentionGrad", "MerakAssign", "MerakFanOut",
     "Identity", "Reshape", "ExpandDims", "Squeeze"};
 const std::set<std::string> kHasNoInput = {"Fill", "Range", "LinSpace", "MerakRandom"};
@@ -46,15 +47,16 @@ const std::unordered_map<std::string, size_t> kNumOutputs = {
 
 void check_arity(const NodeSpec& spec) {
   require(kHasNoInput.contains(spec.kernel) || !spec.inputs.empty(), "an input is missing");
+  if (spec.kernel == "BatchMatMul" || spec.kernel == "_FusedMatMul") return require(!spec.outputs.empty() && spec.outputs.size() <= 2, "the number of outputs is wrong");
   if (spec.kernel == "SplitV" || spec.kernel == "Unpack") return require(!spec.outputs.empty(), "an output is missing");
   const auto found = kNumOutputs.find(spec.kernel);
   require(spec.outputs.size() == (found == kNumOutputs.end() ? 1 : found->second), "the number of outputs is wrong");
 }
 
-void check_bf16(const NodeSpec& spec) {
-  if (kTakesBf16.contains(spec.kernel)) return;
+void check_narrow(const NodeSpec& spec) {
+  if (kTakesNarrow.contains(spec.kernel)) return;
   for (const auto* list : {&spec.inputs, &spec.outputs})
-    for (const TensorType& type : *list) require(type.dtype != DType::bf16, "the kernel takes no bfloat16");
+    for (const TensorType& type : *list) require(type.dtype != DType::bf16 && type.dtype != DType::i8, "the kernel takes no bfloat16 and no int8");
 }
 
 using Rule = std::function<void(const NodeSpec&)>;
@@ -102,13 +104,21 @@ void has_axis(const NodeSpec& spec) { normalise_axis(spec.attrs.ints("axis", {0}
 
 void multiplies(const NodeSpec& spec) {
   require(spec.inputs.size() >= 2, "a product needs two operands");
-  require(spec.inputs.size() == 2 || spec.input("bias") >= 2, "the third operand must be the bias");
-  require(spec.inputs.size() <= 3 && (spec.inputs.size() == 3) == (spec.input("bias") >= 0), "a product takes a bias and nothing else");
+  for (size_t i = 0; i < 2; i++) require(spec.inputs[i].dtype != DType::i8, "a product takes no int8");
   double size = 1;
   for (const int64_t dim : plan_matmul(spec).c_shape) size *= static_cast<double>(dim);
   require(size == static_cast<double>(out(spec).numel()), "the result does not fit the operands");
-  const bool integers = spec.inputs[0].dtype == DType::i32;
-  require(out(spec).dtype == (integers ? DType::i32 : DType::f32), "the result has the wrong dtype");
+  if (multiplies_in_bf16(spec)) return;  // whose finish looks at the rest
+  require(spec.outputs.size() == 1 && spec.inputs.size() <= 3 && (spec.inputs.size() == 3) == (spec.input("bias") == 2),
+          "a product takes a bias and nothing else");
+  require(out(spec).dtype == (spec.inputs[0].dtype == DType::i32 ? DType::i32 : DType::f32), "the result has the wrong dtype");
+}
+
+void multiplies_quantised(const NodeSpec& spec) {
+  const TensorType &a = in(spec, "a"), &b = in(spec, "b");
+  require(!a.shape.empty() && b.shape.size() == 2 && a.shape.back() > 0, "a must be [..., inner], b [inner, columns]");
+  const double size = static_cast<double>(a.numel()) / static_cast<double>(a.shape.back()) * static_cast<double>(b.shape[1]);
+  require(size == static_cast<double>(out(spec).numel()), "the result does not fit the operands");
 }
 
 void pools(const NodeSpec& spec) { all_float(spec); }
@@ -325,6 +335,8 @@ const std::unordered_map<std::string, Rule>& rules() {
       for (const char* name : names) t[name] = rule;
     };
     add({"BatchMatMul", "_FusedMatMul"}, multiplies);
+    add({"MerakQuantisedMatMul"}, multiplies_quantised);
+    add({"MerakQuantise"}, keeps_size);
     add({"Cumsum", "Cumprod"}, [](const NodeSpec& s) { keeps_size(s); has_axis(s); });
     add({"Softmax", "LogSoftmax", "LRN", "MerakDropout", "MerakAllReduce", "MerakAllReduceStart"}, keeps_float);
     add({"Reverse", "FlipLeftRight", "RotateWithOffset", "MatrixBandPart", "MerakFanOut", "MerakWait"}, keeps_type);
@@ -472,7 +484,7 @@ const std::unordered_map<std::string, Rule>& rules() {
 void check_contract(const NodeSpec& spec) {
   check_types(spec);
   check_arity(spec);
-  check_bf16(spec);
+  check_narrow(spec);
   const auto rule = rules().find(spec.kernel);
   if (rule != rules().end()) rule->second(spec);
 }
