@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { testNative } from './test-native.mjs';
 
 const checks = [
   ['types', 'node_modules/typescript/bin/tsc', ['--noEmit', '-p', 'tsconfig.check.json']],
@@ -17,6 +18,22 @@ for (const [title, script, args] of checks) {
   process.stdout.write(`check: ${title}\n`);
   const { status } = spawnSync(process.execPath, [script, ...args], { stdio: 'inherit' });
   if (status !== 0) process.exit(status ?? 1);
+}
+
+// Before the rest: a finding here explains failures there. MERAK_SKIP_SANITIZERS=1 leaves them out while working on something else.
+if (process.env.MERAK_SKIP_SANITIZERS !== '1') {
+  for (const [sanitizer, title] of [
+    ['address', 'native engine under the address and undefined-behaviour sanitizers'],
+    ['thread', 'communicators under the thread sanitizer'],
+  ]) {
+    process.stdout.write(`check: ${title}\n`);
+    try {
+      testNative(sanitizer);
+    } catch (error) {
+      process.stderr.write(`${error.message}\n`);
+      process.exit(1);
+    }
+  }
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'merak-test-'));

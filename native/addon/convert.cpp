@@ -7,13 +7,16 @@ namespace merak {
 namespace {
 
 [[noreturn]] void wrong(const char* name, const char* expected) {
-  throw std::runtime_error(std::string("field '") + name + "' must be " + expected);
+  throw EngineError("plan/invalid", std::string("field '") + name + "' must be " + expected);
 }
 
-void flatten(const Napi::Array& list, std::vector<double>& numbers) {
+constexpr int kMaxDepth = 8;
+
+void flatten(const Napi::Array& list, std::vector<double>& numbers, int depth = 0) {
+  if (depth > kMaxDepth) throw std::runtime_error("a list attribute is nested too deep");
   for (uint32_t i = 0; i < list.Length(); i++) {
     const Napi::Value item = list.Get(i);
-    if (item.IsArray()) flatten(item.As<Napi::Array>(), numbers);
+    if (item.IsArray()) flatten(item.As<Napi::Array>(), numbers, depth + 1);
     else if (item.IsNumber()) numbers.push_back(item.As<Napi::Number>().DoubleValue());
     else if (item.IsBoolean()) numbers.push_back(item.As<Napi::Boolean>().Value());
     else throw std::runtime_error("a list attribute may hold numbers or strings only");

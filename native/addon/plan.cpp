@@ -19,7 +19,17 @@ std::vector<Result> list(const Napi::Object& object, const char* name, Convert c
   return results;
 }
 
-int64_t integer(const Napi::Object& object, const char* name) { return static_cast<int64_t>(number_field(object, name)); }
+int64_t integer(const Napi::Object& object, const char* name) {
+  const double value = number_field(object, name);
+  // Refuses NaN too.
+  if (!(value >= -9007199254740991.0 && value <= 9007199254740991.0)) throw EngineError("plan/invalid", std::string("field '") + name + "' must be an integer");
+  return static_cast<int64_t>(value);
+}
+int int32(const Napi::Object& object, const char* name) {
+  const int64_t value = integer(object, name);
+  if (value != static_cast<int32_t>(value)) throw EngineError("plan/invalid", std::string("field '") + name + "' must be an int32");
+  return static_cast<int>(value);
+}
 int to_int(const Napi::Value& value) { return value.ToNumber().Int32Value(); }
 std::string to_text(const Napi::Value& value) { return value.ToString().Utf8Value(); }
 
@@ -96,7 +106,7 @@ Instruction to_instruction(const Napi::Value& value) {
   };
   instruction.micro = optional("micro", 0);
   instruction.slot = optional("slot", -1);
-  instruction.peer = static_cast<int>(optional("peer", -1));
+  instruction.peer = object.Get("peer").IsNumber() ? int32(object, "peer") : -1;
   instruction.chunk = chunk_of(object);
   instruction.bytes = optional("bytes", 0);
   instruction.to = optional("to", -1);
@@ -118,7 +128,7 @@ InputPlan to_field(const Napi::Value& value) {
 
 Bucket to_bucket(const Napi::Value& value) {
   const auto object = value.As<Napi::Object>();
-  return {static_cast<int>(integer(object, "group")), integer(object, "offset"), integer(object, "length"),
+  return {int32(object, "group"), integer(object, "offset"), integer(object, "length"),
           static_cast<float>(number_field(object, "scale")), object.Has("pieceLength") ? integer(object, "pieceLength") : 0};
 }
 
@@ -176,7 +186,7 @@ RankParameter to_parameter(const Napi::Value& value) {
 GroupSpec to_group(const Napi::Value& value) {
   const auto object = value.As<Napi::Object>();
   GroupSpec group;
-  group.id = static_cast<int>(integer(object, "id"));
+  group.id = int32(object, "id");
   group.axis = text_field(object, "axis");
   group.ranks = list<int>(object, "ranks", to_int);
   return group;
@@ -186,12 +196,12 @@ GroupSpec to_group(const Napi::Value& value) {
 
 RankPlan to_rank_plan(const Napi::Object& object) {
   RankPlan plan;
-  plan.rank = static_cast<int>(integer(object, "rank"));
-  plan.dp_index = static_cast<int>(integer(object_field(object, "coordinates"), "dp"));
+  plan.rank = int32(object, "rank");
+  plan.dp_index = int32(object_field(object, "coordinates"), "dp");
   const Napi::Object mesh = object_field(object, "mesh");
-  plan.dp = static_cast<int>(integer(mesh, "dp"));
-  plan.tp = static_cast<int>(integer(mesh, "tp"));
-  plan.pp = static_cast<int>(integer(mesh, "pp"));
+  plan.dp = int32(mesh, "dp");
+  plan.tp = int32(mesh, "tp");
+  plan.pp = int32(mesh, "pp");
   plan.groups = list<GroupSpec>(object, "groups", to_group);
   plan.parameters = list<RankParameter>(object, "parameters", to_parameter);
   plan.spaces = to_spaces(object, "persistentSpaces");
@@ -219,6 +229,14 @@ Executable to_executable(const Napi::Object& object) {
     const Bytes bytes = to_bytes(entry.Get("data"));
     return ConstantPlan{integer(entry, "offset"), std::vector<uint8_t>(bytes.data, bytes.data + bytes.size)};
   });
+  return executable;
+}
+
+Executable to_executable_of(const Napi::Object& object, const Napi::Object& plan) {
+  Executable executable = to_executable(object);
+  const Spaces persistent = to_spaces(plan, "persistentSpaces");
+  for (int i = 0; i < kNumSpaces; i++)
+    if (is_persistent(static_cast<Space>(i))) executable.spaces[i] = persistent[i];
   return executable;
 }
 

@@ -4,8 +4,12 @@
 #include <dnnl.hpp>  // version
 #include <omp.h>     // threads
 
+#include <thread>  // workspace
+
 #include "addon/convert.h"          // JavaScript values
+#include "addon/plan.h"             // to_executable_of
 #include "engine/aligned.h"         // buffers
+#include "engine/compile.h"         // workspace_of
 #include "engine/registry.h"        // compile_kernel
 #include "ops/cpu/isa/dispatch.h"   // isa_name
 
@@ -105,6 +109,30 @@ Napi::Value run_kernel(const Napi::CallbackInfo& info) {
   });
 }
 
+// workspace(executable, {persistentSpaces}, threads) -> {scratchBytes, keptBytes}
+Napi::Value workspace(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const Executable executable = to_executable_of(info[0].As<Napi::Object>(), info[1].As<Napi::Object>());
+    const int threads = std::max(1, info[2].ToNumber().Int32Value());
+    Workspace result;
+    std::exception_ptr thrown;
+    // A thread of its own has a number of OpenMP threads of its own, as an engine's has.
+    std::thread([&] {
+      omp_set_num_threads(threads);
+      try {
+        result = workspace_of(executable);
+      } catch (...) {
+        thrown = std::current_exception();
+      }
+    }).join();
+    if (thrown) std::rethrow_exception(thrown);
+    Napi::Object object = Napi::Object::New(info.Env());
+    object.Set("scratchBytes", static_cast<double>(result.scratch_bytes));
+    object.Set("keptBytes", static_cast<double>(result.kept_bytes));
+    return object;
+  });
+}
+
 // {dnnlVersion, isa, maxThreads}
 Napi::Value build_info(const Napi::CallbackInfo& info) {
   Napi::Object result = Napi::Object::New(info.Env());
@@ -127,6 +155,7 @@ void export_single(Napi::Env env, Napi::Object exports) {
   exports.Set("kernelNames", Napi::Function::New(env, names));
   exports.Set("supports", Napi::Function::New(env, supports));
   exports.Set("runKernel", Napi::Function::New(env, run_kernel));
+  exports.Set("workspace", Napi::Function::New(env, workspace));
   exports.Set("info", Napi::Function::New(env, build_info));
   exports.Set("setThreads", Napi::Function::New(env, set_threads));
 }

@@ -3,7 +3,8 @@
 #include <algorithm>  // min, max
 #include <cstring>    // memcpy
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+// A sanitizer is not there yet when the loader chooses among clones.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define MERAK_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define MERAK_CLONES

@@ -112,11 +112,19 @@ void ShmCommunicator::add_peer_arena(int rank, const std::string& name, int pid,
   if (rank == rank_) return;
   Peer& peer = peers_[rank];
   auto arena = Arena::open_peer(pid, fd, bytes);
+  if (name == "control" && bytes < sizeof(ControlBlock)) throw std::runtime_error("the control block of rank " + std::to_string(rank) + " is too small");
   if (peer.pid != pid) {
     if (peer.process >= 0) close(peer.process);
     peer.pid = pid;
     peer.process = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));  // -1 before Linux 5.3: see has_ended
   }
+  add_peer_arena(rank, name, std::move(arena));
+}
+
+void ShmCommunicator::add_peer_arena(int rank, const std::string& name, std::shared_ptr<Arena> arena) {
+  if (rank < 0 || rank >= world_size_) throw std::runtime_error("no rank " + std::to_string(rank));
+  if (rank == rank_) return;
+  Peer& peer = peers_[rank];
   if (name == "control") {
     peer.control = std::move(arena);
     return;

@@ -29,6 +29,8 @@ class ShmCommunicator : public Communicator {
   void remove_arena(const std::string& name);
   // Maps a peer's arena: 'control' or one it added under the same name. Re-adding a name replaces the mapping.
   void add_peer_arena(int rank, const std::string& name, int pid, int fd, size_t bytes);
+  // The same for a peer in this process: both use one mapping.
+  void add_peer_arena(int rank, const std::string& name, std::shared_ptr<Arena> arena);
 
   int rank() const override { return rank_; }
   void all_reduce(int group, float* data, size_t count, ReduceOp op, float scale) override;

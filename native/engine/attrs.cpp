@@ -14,11 +14,17 @@ const Attr* find(const Attrs& attrs, const std::string& name) {
   return &found->second;
 }
 
+// tfjs's sizes, axes and indices are int32; anything else (NaN among it) could not be computed with.
+int64_t to_integer(const std::string& name, double value) {
+  if (!(value >= -2147483648.0 && value <= 2147483647.0)) wrong(name, "within the range of int32");
+  return static_cast<int64_t>(value);
+}
+
 std::vector<int64_t> list(const std::string& name, const Attr& attr) {
-  if (const auto* number = std::get_if<double>(&attr)) return {static_cast<int64_t>(*number)};
+  if (const auto* number = std::get_if<double>(&attr)) return {to_integer(name, *number)};
   if (const auto* numbers = std::get_if<std::vector<double>>(&attr)) {
     std::vector<int64_t> result;
-    for (const double value : *numbers) result.push_back(static_cast<int64_t>(value));
+    for (const double value : *numbers) result.push_back(to_integer(name, value));
     return result;
   }
   wrong(name, "a number or a list of numbers");
@@ -45,6 +51,12 @@ double Attrs::number(const std::string& name, double fallback) const {
   if (!attr) return fallback;
   if (const auto* value = std::get_if<double>(attr)) return *value;
   wrong(name, "a number");
+}
+
+int64_t Attrs::integer(const std::string& name) const { return to_integer(name, number(name)); }
+
+int64_t Attrs::integer(const std::string& name, int64_t fallback) const {
+  return to_integer(name, number(name, static_cast<double>(fallback)));
 }
 
 std::string Attrs::text(const std::string& name, const std::string& fallback) const {

@@ -21,6 +21,11 @@ bool is_view(const ProgramNode& node) { return kViews.contains(node.kernel); }
 class Rewriter {
  public:
   explicit Rewriter(const Program& program) : program_(program), nodes_(program.nodes), dropped_(nodes_.size(), false) {
+    // What is rewritten is looked at before its kernel's contract is.
+    for (const ProgramNode& node : nodes_) {
+      const size_t least = is_view(node) || node.kernel == "MerakAccumulate" ? 1 : node.kernel == "Add" || node.kernel == "BatchMatMul" ? 2 : 0;
+      if (least > 0 && (node.inputs.size() < least || node.outputs.size() != 1)) throw std::runtime_error(node.kernel + ": the number of inputs or outputs is wrong");
+    }
     producer_.assign(program.values.size(), -1);
     num_uses_.assign(program.values.size(), 0);
     for (size_t i = 0; i < nodes_.size(); i++) {
@@ -92,7 +97,7 @@ class Rewriter {
     const int bias = add.inputs[0] == result ? add.inputs[1] : add.inputs[0];
     if (value(bias).type.shape.size() != 1 || value(bias).type.dtype != DType::f32) return;
     const Shape& shape = value(result).type.shape;
-    if (value(sum).type.shape != shape || value(bias).type.shape[0] != shape.back() || value(result).type.numel() == 0) return;
+    if (shape.empty() || value(sum).type.shape != shape || value(bias).type.shape[0] != shape.back() || value(result).type.numel() == 0) return;
     if (overlaps(sum, product.inputs[0]) || overlaps(sum, product.inputs[1]) || overlaps(sum, bias)) return;
     product.kernel = "_FusedMatMul";
     product.inputs.push_back(bias);
@@ -190,6 +195,29 @@ CompiledProgram compile_program(const Program& program, const Spaces& spaces, bo
     compiled.nodes.push_back(std::move(result));
   }
   return compiled;
+}
+
+size_t kept_bytes(const CompiledProgram& program) {
+  size_t bytes = 0;
+  for (const CompiledNode& node : program.nodes) bytes += node.kernel->kept_bytes() + (node.first ? node.first->kept_bytes() : 0);
+  return bytes;
+}
+
+bool changes_parameters(const Executable& executable) {
+  for (const Instruction& instruction : executable.schedule)
+    if (instruction.op == Op::backward || instruction.op == Op::update || instruction.op == Op::reduce_state) return true;
+  return std::any_of(executable.programs.begin(), executable.programs.end(), writes_parameters);
+}
+
+Workspace workspace_of(const Executable& executable) {
+  const bool repeats = executable.num_micro_batches > 1 || !changes_parameters(executable);
+  Workspace workspace;
+  for (const Program& program : executable.programs) {
+    const CompiledProgram compiled = compile_program(program, executable.spaces, repeats);
+    workspace.scratch_bytes = std::max(workspace.scratch_bytes, compiled.scratch_bytes);
+    workspace.kept_bytes += kept_bytes(compiled);
+  }
+  return workspace;
 }
 
 std::vector<GradientRange> settle_gradient_starts(std::vector<CompiledProgram>& programs, int64_t gradient_bytes) {

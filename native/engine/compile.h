@@ -37,6 +37,20 @@ bool writes_parameters(const Program& program);
 // `program` must outlive the result. Throws Unsupported or std::runtime_error naming the node.
 CompiledProgram compile_program(const Program& program, const Spaces& spaces, bool repeats);
 
+// What the kernels of a program keep from run to run.
+size_t kept_bytes(const CompiledProgram& program);
+
+// Whether a run of it may leave other parameters than it found.
+bool changes_parameters(const Executable& executable);
+
+// What an executable's kernels take beside its arenas on this machine: nothing of it is allocated.
+struct Workspace {
+  size_t scratch_bytes = 0;  // shared by all executables of an engine: the largest counts
+  size_t kept_bytes = 0;     // its own
+};
+// `executable` has the persistent spaces of its plan. Depends on the number of OpenMP threads of the calling thread.
+Workspace workspace_of(const Executable& executable);
+
 // Bytes [begin, end) of `gradients`.
 struct GradientRange {
   int64_t begin, end;

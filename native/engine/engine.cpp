@@ -2,15 +2,22 @@
 #include "engine/engine.h"
 
 #include <sys/stat.h>  // fstat
+#include <unistd.h>    // sysconf
 
 #include <algorithm>  // std::max
 
+#include "engine/check.h"  // check_rank_plan, check_executable
 #include "engine/error.h"  // EngineError
 
 namespace merak {
 namespace {
 
 std::shared_ptr<Arena> create_arena(const std::string& name, int64_t bytes) {
+  // The kernel would lend the addresses and end the process at the first touch too many.
+  const double machine = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  if (static_cast<double>(bytes) > machine)
+    throw EngineError("plan/out-of-memory", "arena " + name + " needs " + std::to_string(bytes) + " bytes, and the machine has " +
+                                                std::to_string(static_cast<int64_t>(machine)));
   try {
     return Arena::create(name, static_cast<size_t>(bytes));
   } catch (const std::exception& error) {
@@ -24,43 +31,10 @@ size_t resident_bytes(const Arena& arena) {
   return fstat(arena.fd(), &status) == 0 ? static_cast<size_t>(status.st_blocks) * 512 : arena.bytes();
 }
 
-void check_spaces(const Spaces& spaces, int64_t bytes, bool persistent, const std::string& what) {
-  for (int i = 0; i < kNumSpaces; i++)
-    if (is_persistent(static_cast<Space>(i)) == persistent && spaces[i].num_slots > 0 &&
-        (spaces[i].base < 0 || spaces[i].base + spaces[i].bytes() > bytes))
-      throw EngineError("plan/invalid", what + ": space " + std::to_string(i) + " lies outside its arena");
-}
-
-// What reads or writes a slot must name one that exists.
-void check_schedule(const Executable& executable) {
-  const auto bytes_of = [&](Space space) { return executable.spaces[static_cast<int>(space)]; };
-  const auto check = [&](Space space, int64_t slot) {
-    if (slot >= std::max<int64_t>(1, bytes_of(space).num_slots))
-      throw EngineError("plan/invalid", "executable " + executable.name + ": an instruction names a slot that does not exist");
-  };
-  const auto check_message = [&](Space space, int64_t slot, int64_t bytes) {
-    check(space, slot);
-    if (slot < 0 || bytes < 0 || bytes > bytes_of(space).bytes_per_slot)
-      throw EngineError("plan/invalid", "executable " + executable.name + ": a message does not fit its slot");
-  };
-  for (const Instruction& instruction : executable.schedule) {
-    const bool gradient = instruction.message == Message::gradient;
-    if (instruction.op == Op::load) check(Space::batch, instruction.slot);
-    else if (instruction.op == Op::send || instruction.op == Op::receive || instruction.op == Op::hand_over) {
-      const Space from = gradient ? Space::sentGradients : Space::sent, to = gradient ? Space::receivedGradients : Space::received;
-      if (instruction.op != Op::receive) check_message(from, instruction.slot, instruction.bytes);
-      if (instruction.op != Op::send) check_message(to, instruction.op == Op::receive ? instruction.slot : instruction.to, instruction.bytes);
-    } else
-      for (int i = 0; i < kNumSpaces; i++) check(static_cast<Space>(i), instruction.slots[i]);
-    if (instruction.micro < 0 || instruction.micro >= executable.num_micro_batches)
-      throw EngineError("plan/invalid", "executable " + executable.name + ": an instruction names a micro-batch that does not exist");
-  }
-}
-
 }  // namespace
 
 Engine::Engine(RankPlan plan) : plan_(std::move(plan)) {
-  check_spaces(plan_.spaces, plan_.persistent_bytes, true, "persistent arena");
+  check_rank_plan(plan_);
   persistent_ = create_arena("persistent", plan_.persistent_bytes);
   if (plan_.world_size() > 1) {
     comm_ = std::make_unique<ShmCommunicator>(plan_.rank, plan_.world_size(), plan_.groups);
@@ -83,15 +57,11 @@ ArenaHandle Engine::load(Executable executable) {
   // One table for all: persistent spaces come from the rank's plan.
   for (int i = 0; i < kNumSpaces; i++)
     if (is_persistent(static_cast<Space>(i))) plan.spaces[i] = plan_.spaces[i];
-  check_spaces(plan.spaces, plan.arena_bytes, false, "executable " + plan.name);
-  check_schedule(plan);
+  check_executable(plan, plan_);
   loaded.arena = create_arena(plan.name, plan.arena_bytes);
   const SpacePlan& constants = plan.spaces[static_cast<int>(Space::constants)];
-  for (const ConstantPlan& constant : plan.constants) {
-    if (constant.offset < 0 || constant.offset + static_cast<int64_t>(constant.data.size()) > constants.bytes())
-      throw EngineError("plan/invalid", "executable " + plan.name + ": a constant lies outside its space");
-    std::memcpy(loaded.arena->data() + constants.base + constant.offset, constant.data.data(), constant.data.size());
-  }
+  for (const ConstantPlan& constant : plan.constants)
+    if (!constant.data.empty()) std::memcpy(loaded.arena->data() + constants.base + constant.offset, constant.data.data(), constant.data.size());
   loaded.sent[0].resize(static_cast<size_t>(plan.spaces[static_cast<int>(Space::sent)].num_slots));
   loaded.sent[1].resize(static_cast<size_t>(plan.spaces[static_cast<int>(Space::sentGradients)].num_slots));
   const auto num_chunks = static_cast<size_t>(plan.num_chunks());
@@ -103,10 +73,7 @@ ArenaHandle Engine::load(Executable executable) {
           loaded.sent_floats[static_cast<size_t>(program.chunk)].emplace_back(value.offset, value.type.numel());
   for (const Instruction& instruction : plan.schedule)
     loaded.trains = loaded.trains || instruction.op == Op::backward || instruction.op == Op::update;
-  loaded.changes_parameters = loaded.trains;
-  for (const Instruction& instruction : plan.schedule)
-    loaded.changes_parameters = loaded.changes_parameters || instruction.op == Op::reduce_state;
-  for (const Program& program : plan.programs) loaded.changes_parameters = loaded.changes_parameters || writes_parameters(program);
+  loaded.changes_parameters = changes_parameters(plan);
 
   const std::string name = plan.name;
   executables_.erase(name);
@@ -118,11 +85,6 @@ ArenaHandle Engine::load(Executable executable) {
       placed.scratch_bytes = std::max(placed.scratch_bytes, compiled.scratch_bytes);
       placed.max_pointers = std::max(placed.max_pointers, compiled.max_pointers);
       placed.programs[static_cast<size_t>(program.index())] = std::move(compiled);
-    }
-    for (const Instruction& instruction : placed.plan.schedule) {
-      const auto index = static_cast<size_t>(instruction.program());
-      if (instruction.program() >= 0 && (index >= placed.programs.size() || !placed.programs[index].program))
-        throw EngineError("plan/invalid", "executable " + name + " runs a program that it does not have");
     }
     // A program starts gradients only where the schedule runs it after `zero`.
     for (size_t index = 0; index < placed.programs.size(); index++) {
@@ -142,6 +104,11 @@ ArenaHandle Engine::load(Executable executable) {
     executables_.erase(name);
     throw;
   }
+  for (CompiledProgram& program : placed.programs)
+    for (CompiledNode& node : program.nodes) {
+      node.kernel->prepare();
+      if (node.first) node.first->prepare();
+    }
   if (placed.scratch_bytes > scratch_bytes_ || !scratch_) {
     scratch_ = aligned_bytes(placed.scratch_bytes);
     scratch_bytes_ = placed.scratch_bytes;
@@ -199,8 +166,7 @@ void Engine::abort(const std::string& reason) {
 std::vector<std::pair<std::string, size_t>> Engine::measured_bytes() const {
   size_t workspace = scratch_bytes_;
   for (const auto& [name, loaded] : executables_)
-    for (const CompiledProgram& program : loaded.programs)
-      for (const CompiledNode& node : program.nodes) workspace += node.kernel->kept_bytes();
+    for (const CompiledProgram& program : loaded.programs) workspace += kept_bytes(program);
   std::vector<std::pair<std::string, size_t>> bytes = {{"persistent", resident_bytes(*persistent_)}, {"workspace", workspace}};
   if (comm_) bytes.emplace_back("control", resident_bytes(*comm_->control()));
   for (const auto& [name, loaded] : executables_) bytes.emplace_back(name, resident_bytes(*loaded.arena));

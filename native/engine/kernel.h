@@ -39,8 +39,11 @@ struct Attrs {
   bool flag(const std::string& name, bool fallback) const;
   double number(const std::string& name) const;
   double number(const std::string& name, double fallback) const;
+  // A number as an integer; refused when it is no int32.
+  int64_t integer(const std::string& name) const;
+  int64_t integer(const std::string& name, int64_t fallback) const;
   std::string text(const std::string& name, const std::string& fallback) const;
-  // A list, or a single number read as a list of one.
+  // A list of int32 values, or a single number read as a list of one.
   std::vector<int64_t> ints(const std::string& name) const;
   std::vector<int64_t> ints(const std::string& name, const std::vector<int64_t>& fallback) const;
 };
@@ -81,6 +84,8 @@ class Kernel {
   virtual size_t scratch_bytes() const { return 0; }
   // Bytes the kernel keeps from run to run beside its scratch.
   virtual size_t kept_bytes() const { return 0; }
+  // Allocates them; before the first run.
+  virtual void prepare() {}
   // Pointers in the order of NodeSpec. Outputs never alias inputs unless `in_place_input(output)` says so.
   virtual void run(const void* const* inputs, void* const* outputs, RunContext& context) = 0;
 };

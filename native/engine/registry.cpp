@@ -4,7 +4,8 @@
 #include <map>    // the table
 #include <mutex>  // std::call_once
 
-#include "ops/cpu/register.h"
+#include "ops/cpu/contract.h"  // check_contract
+#include "ops/cpu/register.h"  // register_cpu_kernels
 
 namespace merak {
 namespace {
@@ -59,6 +60,7 @@ std::unique_ptr<Kernel> compile_kernel(const NodeSpec& spec) {
   const KernelFactory factory = find_kernel(spec.kernel);
   if (!factory) throw Unsupported("the native engine has no kernel " + describe(spec));
   try {
+    check_contract(spec);
     return factory(spec);
   } catch (const Unsupported& reason) {
     throw Unsupported(describe(spec) + ": " + reason.what());

@@ -22,6 +22,7 @@ class Bf16Product {
   virtual ~Bf16Product() = default;
   virtual size_t scratch_bytes() const = 0;
   virtual size_t kept_bytes() const = 0;
+  virtual void prepare() {}  // allocates them
   virtual void run(const void* a, const void* b, const Finish& finish, RunContext& context) = 0;
 };
 

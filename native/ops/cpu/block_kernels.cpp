@@ -86,7 +86,7 @@ std::unique_ptr<Kernel> make_batch_to_space(const NodeSpec& spec) {
 std::unique_ptr<Kernel> make_depth_to_space(const NodeSpec& spec) {
   const TensorType &x = spec.inputs.at(0), &y = spec.outputs.at(0);
   require(spec.attrs.text("dataFormat", "NHWC") == "NHWC", "dataFormat must be NHWC");
-  const int64_t block = static_cast<int64_t>(spec.attrs.number("blockSize"));
+  const int64_t block = spec.attrs.integer("blockSize");
   const int64_t batch = x.shape.at(0), height = x.shape.at(1), width = x.shape.at(2), depth = y.shape.at(3);
   // y[b, h, bh, w, bw, d] = x[b, h, w, bh, bw, d]
   const Shape sizes = {batch, height, block, width, block, depth};

@@ -53,7 +53,7 @@ Cut cut_of(const NodeSpec& spec, size_t dim) {
   const Shape& shape = spec.inputs[0].shape;
   require(dim < shape.size(), "dim is past the last one");
   Cut cut;
-  cut.parts = static_cast<int64_t>(spec.attrs.number("parts", 1));
+  cut.parts = spec.attrs.integer("parts", 1);
   cut.inner_bytes = static_cast<int64_t>(merak::size_of(spec.inputs[0].dtype));
   for (size_t d = 0; d < dim; d++) cut.outer *= shape[d];
   for (size_t d = dim + 1; d < shape.size(); d++) cut.inner_bytes *= shape[d];
@@ -69,7 +69,7 @@ void check_degree(const RunContext& context, Axis axis, int64_t degree, const ch
 template <bool kStarts>
 std::unique_ptr<Kernel> make_all_gather(const NodeSpec& spec) {
   const Axis axis = axis_of(spec);
-  const size_t dim = static_cast<size_t>(spec.attrs.number("dim"));
+  const size_t dim = spec.attrs.integer("dim");
   const Cut cut = cut_of(spec, dim);
   const int64_t local = spec.inputs[0].shape[dim], size = spec.outputs[0].shape[dim];
   require(cut.parts > 0 && local % cut.parts == 0, "the shard does not divide into parts");
@@ -127,9 +127,9 @@ template <bool kStarts>
 std::unique_ptr<Kernel> make_reduce_scatter(const NodeSpec& spec) {
   require(spec.inputs[0].dtype == DType::f32, "only float32 is reduced");
   const Axis axis = axis_of(spec);
-  const size_t dim = static_cast<size_t>(spec.attrs.number("dim"));
+  const size_t dim = spec.attrs.integer("dim");
   const Cut cut = cut_of(spec, dim);
-  const int64_t degree = static_cast<int64_t>(spec.attrs.number("degree"));
+  const int64_t degree = spec.attrs.integer("degree");
   const int64_t size = spec.inputs[0].shape[dim];
   require(degree > 0 && cut.parts > 0 && size % (cut.parts * degree) == 0, "the dim does not divide into parts and ranks");
   const size_t outer = static_cast<size_t>(cut.outer * cut.parts);
@@ -160,9 +160,9 @@ std::unique_ptr<Kernel> make_wait(const NodeSpec& spec) {
 }
 
 std::unique_ptr<Kernel> make_shard(const NodeSpec& spec) {
-  const size_t dim = static_cast<size_t>(spec.attrs.number("dim"));
+  const size_t dim = spec.attrs.integer("dim");
   const Cut cut = cut_of(spec, dim);
-  const int64_t degree = static_cast<int64_t>(spec.attrs.number("degree")), index = static_cast<int64_t>(spec.attrs.number("index"));
+  const int64_t degree = spec.attrs.integer("degree"), index = spec.attrs.integer("index");
   const int64_t size = spec.inputs[0].shape[dim];
   const int64_t padded = static_cast<int64_t>(spec.attrs.number("paddedSize", static_cast<double>(size)));
   require(degree > 0 && index >= 0 && index < degree, "index must be below degree");

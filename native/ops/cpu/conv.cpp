@@ -30,17 +30,22 @@ Shape spatial_list(const Attrs& attrs, const char* name, size_t num_spatial) {
 }
 
 ConvPlan plan_of(const NodeSpec& spec, const Shape& x, const Shape& filter, const Shape& y, bool depthwise) {
+  require(x.size() == filter.size() && x.size() == y.size() && (x.size() == 4 || x.size() == 5), "a convolution needs tensors of rank 4 or 5");
   ConvPlan plan{x.size() - 2, depthwise, x, filter, y, x, {}};
   const size_t n = plan.num_spatial;
-  require(x.size() == filter.size() && x.size() == y.size() && (n == 2 || n == 3), "a convolution needs tensors of rank 4 or 5");
+  require(x[0] == y[0] && filter[n] == x[n + 1] && y[n + 1] == (depthwise ? x[n + 1] * filter[n + 1] : filter[n + 1]),
+          "batch or channels do not fit");
   const std::string format = spec.attrs.text("dataFormat", "");
   require(format.empty() || format == "NHWC" || format == "NDHWC", "only channels-last tensors");
   for (const TensorType& input : spec.inputs) require(input.dtype == DType::f32, "only float32 tensors");
+  require(spec.outputs[0].dtype == DType::f32, "only float32 tensors");
   plan.shape.strides = spatial_list(spec.attrs, "strides", n);
   const Shape dilations = spatial_list(spec.attrs, "dilations", n);
   const auto& pad = spec.attrs.values.count("pad") ? spec.attrs.values.at("pad") : Attr{std::string("valid")};
   for (size_t d = 0; d < n; d++) {
     const int64_t in = x[d + 1], out = y[d + 1], stride = plan.shape.strides[d];
+    require(std::max({x[d + 1], y[d + 1], filter[d], stride, dilations[d]}) < (1 << 24), "a spatial dim is too large");
+    require(filter[d] > 0 && stride > 0 && dilations[d] > 0, "filter, strides and dilations must be positive");
     const int64_t extent = (filter[d] - 1) * dilations[d] + 1;
     // What the last output reads past the input when nothing is padded before.
     const int64_t needed = (out - 1) * stride + extent - in;
@@ -54,6 +59,7 @@ ConvPlan plan_of(const NodeSpec& spec, const Shape& x, const Shape& filter, cons
       else if (numbers.size() == 2 * (n + 2)) before = numbers[2 * (d + 1)];
       else require(false, "explicit padding must give two numbers per dim");
     }
+    require(before >= 0, "padding must not be negative");
     // tfjs computes both output sizes of a numeric pad from the filter's height, which may leave more unread than oneDNN allows.
     if (before - needed >= stride) plan.x_used[d + 1] += needed - before;
     plan.shape.dilations.push_back(dilations[d] - 1);

@@ -30,7 +30,7 @@ Vocabulary vocabulary_of(const NodeSpec& spec) {
   require(labels.dtype == DType::i32 && labels.numel() == logits.shape[0], "labels must be int32 [N]");
   const int64_t width = logits.shape[1];
   const int64_t limit = static_cast<int64_t>(spec.attrs.number("vocabLimit", static_cast<double>(width)));
-  return {logits.shape[0], width, static_cast<int64_t>(spec.attrs.number("vocabOffset", 0)), std::clamp<int64_t>(limit, 0, width)};
+  return {logits.shape[0], width, spec.attrs.integer("vocabOffset", 0), std::clamp<int64_t>(limit, 0, width)};
 }
 
 std::unique_ptr<Kernel> make_cross_entropy(const NodeSpec& spec) {

@@ -15,7 +15,7 @@ std::unique_ptr<Kernel> make_embedding(const NodeSpec& spec) {
   require(table.shape.size() == 2 && size_of(table.dtype) == 4, "table must be [V,H]");
   require(spec.inputs[ii].dtype == DType::i32, "ids must be int32");
   const int64_t num_rows = table.shape[0], width = table.shape[1], num_ids = spec.inputs[ii].numel();
-  const int64_t offset = static_cast<int64_t>(spec.attrs.number("vocabOffset", 0));
+  const int64_t offset = spec.attrs.integer("vocabOffset", 0);
   const bool sharded = spec.attrs.flag("sharded", false);
   return make_kernel([=](const void* const* inputs, void* const* outputs, RunContext&) {
     const auto* rows = static_cast<const float*>(inputs[it]);
@@ -44,8 +44,8 @@ std::unique_ptr<Kernel> make_embedding_grad(const NodeSpec& spec) {
   const TensorType& dy_type = spec.inputs[idy];
   require(dy_type.dtype == DType::f32 && !dy_type.shape.empty(), "dy must be float32 [...,H]");
   const int64_t width = dy_type.shape.back(), num_ids = spec.inputs[ii].numel();
-  const int64_t num_rows = static_cast<int64_t>(spec.attrs.number("vocabSize"));
-  const int64_t offset = static_cast<int64_t>(spec.attrs.number("vocabOffset", 0));
+  const int64_t num_rows = spec.attrs.integer("vocabSize");
+  const int64_t offset = spec.attrs.integer("vocabOffset", 0);
   const bool accumulate = spec.attrs.flag("accumulate", false);
   const auto add = MERAK_PICK(add_to);
   // Each thread owns columns, and goes over the ids in order: the sum's order is fixed and nobody waits.

@@ -18,7 +18,7 @@ std::unique_ptr<Kernel> make_gather(const NodeSpec& spec) {
   const size_t x_at = input_index(spec, "x"), indices_at = input_index(spec, "indices");
   const TensorType &x = spec.inputs[x_at], &indices = spec.inputs[indices_at];
   const size_t axis = static_cast<size_t>(normalise_axis(spec.attrs.ints("axis", {0}).at(0), x.shape.size()));
-  int64_t batch_dims = static_cast<int64_t>(spec.attrs.number("batchDims", 0));
+  int64_t batch_dims = spec.attrs.integer("batchDims", 0);
   if (batch_dims < 0) batch_dims += static_cast<int64_t>(indices.shape.size());
   require(batch_dims >= 0 && static_cast<size_t>(batch_dims) <= axis, "batchDims must not exceed axis");
   require(indices.dtype == DType::i32, "indices must be int32");
@@ -145,7 +145,7 @@ std::unique_ptr<Kernel> make_segment_sum(const NodeSpec& spec) {
   require(ids.dtype == DType::i32, "segmentIds must be int32");
   require(ids.shape.size() == 1 && !x.shape.empty() && ids.shape[0] == x.shape[0], "segmentIds must match the first dim of x");
   const int64_t num_rows = x.shape[0], slice = product(x.shape, 1, x.shape.size());
-  const int64_t num_segments = static_cast<int64_t>(spec.attrs.number("numSegments"));
+  const int64_t num_segments = spec.attrs.integer("numSegments");
   const DType dtype = x.dtype;
   const size_t bytes = y.bytes();
   require(y.dtype == dtype, "input and output dtypes differ");

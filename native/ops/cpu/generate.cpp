@@ -11,7 +11,7 @@ namespace {
 
 std::unique_ptr<Kernel> make_one_hot(const NodeSpec& spec) {
   require(spec.inputs.at(0).dtype == DType::i32, "indices must be int32");
-  const int64_t depth = static_cast<int64_t>(spec.attrs.number("depth"));
+  const int64_t depth = spec.attrs.integer("depth");
   const double on = spec.attrs.number("onValue", 1), off = spec.attrs.number("offValue", 0);
   const int64_t num_indices = spec.inputs[0].numel();
   const DType dtype = spec.outputs.at(0).dtype;

@@ -13,18 +13,22 @@ class KeptWeight {
   KeptWeight(const NodeSpec& spec, size_t bytes, int64_t num_rows) {
     if (spec.attrs.flag("weightStays", false) && num_rows <= kMostRows) {
       bytes_ = bytes;
-      memory_ = aligned_bytes(bytes);
     }
   }
-  bool stays() const { return memory_ != nullptr; }
+  bool stays() const { return bytes_ > 0; }
   size_t bytes() const { return bytes_; }
+  // Takes the memory: apart from the constructor, so that a plan can be asked what it needs without taking it.
+  void prepare() {
+    if (bytes_ > 0 && !memory_) memory_ = aligned_bytes(bytes_);
+  }
   // The packed weight, packing it by `pack(memory)` unless that was done in this step. `scratch` serves when it does not stay.
   template <class Pack>
   void* get(const RunContext& context, void* scratch, const Pack& pack) {
-    if (!memory_) {
+    if (!stays()) {
       pack(scratch);
       return scratch;
     }
+    prepare();  // a kernel run by itself has no engine to see to it
     if (packed_in_ != context.run || context.run == 0) pack(memory_.get());
     packed_in_ = context.run;
     return memory_.get();

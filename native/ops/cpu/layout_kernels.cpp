@@ -17,7 +17,9 @@ std::unique_ptr<Kernel> copy_kernel(StridedCopy copy) {
 std::unique_ptr<Kernel> make_same_order(const NodeSpec& spec) {
   const TensorType &x = spec.inputs.at(0), &y = spec.outputs.at(0);
   require(x.numel() == y.numel() && size_of(x.dtype) == size_of(y.dtype), "input and output sizes differ");
-  return copy_kernel(StridedCopy({x.numel()}, {1}, 0, {1}, 0, size_of(x.dtype)));
+  // Bytes where an element has two.
+  const int64_t width = x.dtype == DType::bf16 ? 2 : 1;
+  return copy_kernel(StridedCopy({x.numel() * width}, {1}, 0, {1}, 0, size_of(x.dtype) / static_cast<size_t>(width)));
 }
 
 std::unique_ptr<Kernel> make_transpose(const NodeSpec& spec) {
@@ -48,7 +50,7 @@ std::unique_ptr<Kernel> make_strided_slice(const NodeSpec& spec) {
   const TensorType &x = spec.inputs.at(0), &y = spec.outputs.at(0);
   const std::vector<int64_t> begin = spec.attrs.ints("begin"), end = spec.attrs.ints("end");
   const std::vector<int64_t> step = spec.attrs.ints("strides", std::vector<int64_t>(begin.size(), 1));
-  const auto mask = [&](const char* name) { return static_cast<int64_t>(spec.attrs.number(name, 0)); };
+  const auto mask = [&](const char* name) { return spec.attrs.integer(name, 0); };
   const int64_t begin_mask = mask("beginMask"), end_mask = mask("endMask"), ellipsis = mask("ellipsisMask");
   const int64_t new_axis = mask("newAxisMask"), shrink = mask("shrinkAxisMask");
   require(end.size() == begin.size() && step.size() == begin.size(), "begin, end and strides differ in length");
@@ -59,11 +61,12 @@ std::unique_ptr<Kernel> make_strided_slice(const NodeSpec& spec) {
     if (bit(ellipsis, i)) continue;
     if (!bit(new_axis, i)) num_consumed++;
   }
-  require(num_consumed <= x.shape.size(), "more indices than dims");
+  require(num_consumed <= x.shape.size() && begin.size() <= 32, "more indices than dims");
   Shape sizes, strides;
   int64_t offset = 0;
   size_t d = 0;
   const auto whole = [&] {
+    require(d < x.shape.size(), "more indices than dims");
     sizes.push_back(x.shape[d]);
     strides.push_back(own[d]);
     d++;
@@ -73,6 +76,7 @@ std::unique_ptr<Kernel> make_strided_slice(const NodeSpec& spec) {
       for (size_t k = x.shape.size() - num_consumed; k > 0; k--) whole();
       continue;
     }
+    require(bit(new_axis, i) || d < x.shape.size(), "more indices than dims");
     if (bit(new_axis, i)) continue;  // a dim of one element: nothing to copy differently
     const int64_t n = x.shape[d];
     if (bit(shrink, i)) {
@@ -162,6 +166,7 @@ std::unique_ptr<Kernel> make_split(const NodeSpec& spec) {
   int64_t at = 0;
   for (const TensorType& y : spec.outputs) {
     const int64_t width = (unpacks ? 1 : y.shape.at(axis)) * inner;
+    require(y.dtype == x.dtype && y.numel() == outer * width, "output shapes do not fit the input");
     copies.emplace_back(Shape{outer, width}, Shape{row, 1}, at, Shape{width, 1}, 0, size_of(x.dtype));
     at += width;
   }

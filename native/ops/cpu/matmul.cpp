@@ -79,6 +79,7 @@ class MatMul : public Kernel {
 
   size_t scratch_bytes() const override { return scratch_bytes_; }
   size_t kept_bytes() const override { return weight_.bytes(); }
+  void prepare() override { weight_.prepare(); }
 
   void run(const void* const* inputs, void* const* outputs, RunContext& context) override {
     if (empty_) {

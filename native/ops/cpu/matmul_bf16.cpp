@@ -81,6 +81,9 @@ class Bf16MatMul final : public Kernel {
 
   size_t scratch_bytes() const override { return product_ ? product_->scratch_bytes() : 0; }
   size_t kept_bytes() const override { return product_ ? product_->kept_bytes() : 0; }
+  void prepare() override {
+    if (product_) product_->prepare();
+  }
 
   void run(const void* const* inputs, void* const* outputs, RunContext& context) override {
     if (product_) product_->run(inputs[0], inputs[1], finish_.at(inputs, outputs), context);

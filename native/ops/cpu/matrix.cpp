@@ -13,7 +13,7 @@ namespace {
 std::unique_ptr<Kernel> make_diag(const NodeSpec& spec) {
   const TensorType& x = spec.inputs.at(0);
   const int64_t n = x.numel(), element = static_cast<int64_t>(size_of(x.dtype));
-  require(spec.outputs.at(0).numel() == n * n, "the output must be square");
+  require(n < (int64_t{1} << 31) && spec.outputs.at(0).numel() == n * n, "the output must be square");
   return make_kernel([=](const void* const* in, void* const* out, RunContext&) {
     std::memset(out[0], 0, static_cast<size_t>(n * n * element));
     for (int64_t i = 0; i < n; i++)
@@ -50,6 +50,7 @@ std::unique_ptr<Kernel> make_sparse_to_dense(const NodeSpec& spec) {
   const TensorType &indices = spec.inputs[indices_at], &values = spec.inputs[values_at], &y = spec.outputs.at(0);
   require(indices.dtype == DType::i32 && values.dtype == y.dtype && spec.inputs[default_at].dtype == y.dtype,
           "indices must be int32, and values and default of the result's dtype");
+  require(spec.inputs[default_at].numel() == 1 && (!values.shape.empty() || values.numel() == 1), "the default must be one value");
   require(indices.shape.size() <= 2, "indices must have at most two dims");
   const int64_t depth = indices.shape.size() == 2 ? indices.shape[1] : 1;
   require(depth == static_cast<int64_t>(y.shape.size()), "indices must name single elements");

@@ -76,7 +76,7 @@ struct ResponseAttrs {
 
 ResponseAttrs response_attrs(const NodeSpec& spec, const TensorType& x) {
   require(x.dtype == DType::f32 && !x.shape.empty(), "the input must be float32 with channels");
-  return {x.shape.back(), static_cast<int64_t>(spec.attrs.number("depthRadius", 5)), spec.attrs.number("bias", 1),
+  return {x.shape.back(), spec.attrs.integer("depthRadius", 5), spec.attrs.number("bias", 1),
           spec.attrs.number("alpha", 1), spec.attrs.number("beta", 0.5)};
 }
 

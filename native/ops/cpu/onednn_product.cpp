@@ -24,6 +24,7 @@ class OneDnnProduct : public Bf16Product {
  public:
   size_t scratch_bytes() const override { return scratch_bytes_; }
   size_t kept_bytes() const override { return weight_.bytes(); }
+  void prepare() override { weight_.prepare(); }
 
   void run(const void* a, const void* b, const Finish& finish, RunContext& context) override {
     auto* scratch = static_cast<std::byte*>(context.scratch);

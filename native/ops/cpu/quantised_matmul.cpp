@@ -180,6 +180,7 @@ class QuantisedMatMul : public Kernel {
 
   size_t scratch_bytes() const override { return scratch_bytes_; }
   size_t kept_bytes() const override { return weight_.bytes(); }
+  void prepare() override { weight_.prepare(); }
 
   void run(const void* const* inputs, void* const* outputs, RunContext& context) override {
     if (rows_ * columns_ == 0) return;

@@ -10,12 +10,15 @@ RandomRegion::RandomRegion(const NodeSpec& spec, const Shape& shape)
     : shape_(shape),
       global_(spec.attrs.ints("globalShape")),
       offsets_(spec.attrs.ints("offsets")),
-      batch_dim_(static_cast<int64_t>(spec.attrs.number("batchDim", -1))),
-      node_(static_cast<uint32_t>(static_cast<int64_t>(spec.attrs.number("node")))) {
+      batch_dim_(spec.attrs.integer("batchDim", -1)),
+      node_(static_cast<uint32_t>(spec.attrs.integer("node"))) {
   require(global_.size() == shape_.size() && offsets_.size() == shape_.size(), "globalShape and offsets must have the local rank");
   require(batch_dim_ < static_cast<int64_t>(shape_.size()), "batchDim is past the last dim");
   for (size_t d = 0; d < shape_.size(); d++) require(offsets_[d] >= 0 && offsets_[d] + shape_[d] <= global_[d], "a random region ends outside its whole");
-  if (batch_dim_ >= 0) batch_extent_ = static_cast<int64_t>(spec.attrs.number("batchExtent", static_cast<double>(shape_[static_cast<size_t>(batch_dim_)])));
+  if (batch_dim_ >= 0) batch_extent_ = spec.attrs.integer("batchExtent", shape_[static_cast<size_t>(batch_dim_)]);
+  double elements = 1;
+  for (const int64_t dim : global_) elements *= static_cast<double>(std::max<int64_t>(1, dim));
+  require(elements <= 1e15 && batch_dim_ >= -1 && batch_extent_ >= 0, "a random tensor is larger than any memory");
   if (shape_.empty()) {
     shape_ = global_ = {1};
     offsets_ = {0};

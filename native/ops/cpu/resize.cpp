@@ -27,7 +27,8 @@ std::vector<Source> sources(int64_t from, int64_t to, const ResizeMode& mode) {
     double at = ratio * static_cast<double>(i);
     if (mode.bilinear) {
       if (mode.half_pixel_centers) at = ratio * (static_cast<double>(i) + 0.5) - 0.5;
-      const double low = std::max(0.0, std::floor(at));
+      // With both corners aligned and half-pixel centres, places past the last pixel come up.
+      const double low = std::min(static_cast<double>(from - 1), std::max(0.0, std::floor(at)));
       const double high = std::min(static_cast<double>(from - 1), std::ceil(at));
       // As tfjs: before the first centre the fraction is negative and high is 0 too, so the edge pixel stays.
       result.push_back({static_cast<int64_t>(low), static_cast<int64_t>(std::max(0.0, high)), at - low});
@@ -49,6 +50,7 @@ struct Resize {
 
 Resize resize_of(const NodeSpec& spec, const Shape& image, const Shape& resized) {
   require(image.size() == 4 && resized.size() == 4, "images must be [batch, height, width, channels]");
+  require(std::max({image[1], image[2], resized[1], resized[2]}) < (1 << 24), "an image is too large");
   const ResizeMode mode = {spec.kernel.find("Bilinear") != std::string::npos, spec.attrs.flag("alignCorners", false),
                            spec.attrs.flag("halfPixelCenters", false)};
   return {image[0], image[3], image[1], image[2], resized[1], resized[2],

@@ -103,7 +103,7 @@ std::unique_ptr<Kernel> make_cumulative(const NodeSpec& spec) {
 std::unique_ptr<Kernel> make_top_k(const NodeSpec& spec) {
   const TensorType& x = spec.inputs.at(0);
   require(!x.shape.empty(), "the input must have a dim");
-  const int64_t length = x.shape.back(), k = static_cast<int64_t>(spec.attrs.number("k", 1));
+  const int64_t length = x.shape.back(), k = spec.attrs.integer("k", 1);
   require(k >= 0 && k <= length, "k exceeds the last dim");
   const int64_t rows = product(x.shape, 0, x.shape.size() - 1);
   const DType dtype = x.dtype;

@@ -49,7 +49,7 @@ std::unique_ptr<Kernel> make_bincount(const NodeSpec& spec) {
   require(weights.dtype == y.dtype, "the result must have the dtype of the weights");
   const bool by_row = spec.kernel == "DenseBincount" && x.shape.size() == 2;
   const bool binary = spec.kernel == "DenseBincount" && spec.attrs.flag("binaryOutput", false);
-  const int64_t size = static_cast<int64_t>(spec.attrs.number("size")), rows = by_row ? x.shape[0] : 1;
+  const int64_t size = spec.attrs.integer("size"), rows = by_row ? x.shape[0] : 1;
   const int64_t length = by_row ? x.shape[1] : x.numel(), num_weights = weights.numel();
   require(num_weights == 0 || num_weights == x.numel(), "there must be a weight for each element, or none");
   require(y.numel() == rows * size, "the output shape does not fit size");

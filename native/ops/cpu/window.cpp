@@ -20,7 +20,7 @@ std::vector<int64_t> pool_filter(const NodeSpec& spec, size_t num_spatial) {
 
 Window window_of(const NodeSpec& spec, const Shape& in, const Shape& out, const std::vector<int64_t>& filter) {
   const size_t num_spatial = filter.size();
-  require(in.size() == num_spatial + 2 && out.size() == in.size(), "input and output must be [batch, spatial..., channels]");
+  require(num_spatial >= 1 && num_spatial <= 3 && in.size() == num_spatial + 2 && out.size() == in.size(), "input and output must be [batch, spatial..., channels]");
   const std::string format = spec.attrs.text("dataFormat", "NHWC");
   require(format == "NHWC" || format == "NDHWC", "channels must be the last dim");
   const auto stride = per_spatial(spec.attrs.ints("strides", {1}), num_spatial, "strides");
@@ -39,6 +39,7 @@ Window window_of(const NodeSpec& spec, const Shape& in, const Shape& out, const 
     w.filter[d] = filter[s];
     w.stride[d] = stride[s];
     w.dilation[d] = dilation[s];
+    require(filter[s] > 0 && stride[s] > 0 && dilation[s] > 0, "filter, strides and dilations must be positive");
     if (mode && *mode == "same") {
       const int64_t covered = (w.out[d] - 1) * stride[s] + (filter[s] - 1) * dilation[s] + 1;
       w.before[d] = std::max<int64_t>(0, covered - w.in[d]) / 2;
@@ -49,6 +50,7 @@ Window window_of(const NodeSpec& spec, const Shape& in, const Shape& out, const 
     } else {
       require((mode && *mode == "valid") || (!mode && numbers.empty()), "unknown pad");
     }
+    require(w.before[d] >= 0, "padding must not be negative");
   }
   return w;
 }

@@ -30,7 +30,12 @@ Function* pick(Function* generic, Function* avx2, Function* avx512) {
 
 }  // namespace merak
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && defined(MERAK_NO_AVX512)  // sanitizer builds
+#define MERAK_ISA_DECLARE(...)                 \
+  namespace merak::isa_generic { __VA_ARGS__ } \
+  namespace merak::isa_avx2 { __VA_ARGS__ }
+#define MERAK_PICK(name) ::merak::pick(&::merak::isa_generic::name, &::merak::isa_avx2::name, &::merak::isa_avx2::name)
+#elif defined(__x86_64__)
 #define MERAK_ISA_DECLARE(...)                          \
   namespace merak::isa_generic { __VA_ARGS__ }          \
   namespace merak::isa_avx2 { __VA_ARGS__ }             \
