@@ -210,10 +210,12 @@ export class ParallelModel {
     if (launch === undefined || launch.mode === 'launch') return;
     let exitCode = 0;
     if (launch.mode === 'plan') {
-      const planned = await this.session.plan(source);
-      report.describePlan(planned.plan, this.session.options.device);
-      report.data.plan = planned.data();
-      process.stdout.write(`${planned.explain()}\n`);
+      const { cluster, show } = launch.planning ?? {};
+      const outcome =
+        cluster === undefined ? await this.session.outcome(source) : this.session.planFor(source, cluster);
+      report.data.plan = outcome.data;
+      if (show === undefined) process.stdout.write(`${outcome.text}\n`);
+      else await show(outcome);
     } else if (!(await verifyLayout(this.session, source, launch.verifySteps ?? 20))) {
       exitCode = 1;
     }

@@ -6,16 +6,20 @@ import { MerakError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
 import { optimizeGraph } from '../graph/passes/optimize.js';
 import { inShards, type ShardContext } from '../kernels/shardContext.js';
+import type { SimulationInput } from '../pipeline/simulate.js';
 import type { Executable, OptimizerPlan, Plan } from '../plan/plan.js';
 import { buildExecutable } from '../planner/buildExecutable.js';
 import { buildPlan } from '../planner/buildPlan.js';
 import { buildTrainingExecutable } from '../planner/buildTraining.js';
+import { planSimulation } from '../planner/costs/planSimulation.js';
 import { readProfile } from '../planner/costs/profileFile.js';
 import { chooseBatch, chooseDegrees } from '../planner/defaults.js';
 import { explainPlan, type PlanReport, planReport } from '../planner/explain.js';
 import type { Precision } from '../planner/fuse.js';
-import type { LayoutChoice } from '../planner/search/candidates.js';
+import { type PlanOutcome, searchOutcome } from '../planner/outcome.js';
+import type { LayoutChoice, Pinned } from '../planner/search/candidates.js';
 import { clusterCosts, localCluster } from '../planner/search/cluster.js';
+import { parseCluster } from '../planner/search/clusterSpec.js';
 import { type SearchRequest, searchLayout } from '../planner/search/searchLayout.js';
 import { fieldsOfModel } from '../trace/fields.js';
 import type { FieldSpec, Trace, TraceMode, UserModel } from '../trace/model.js';
@@ -37,6 +41,8 @@ export interface Planned {
   explain(): string;
   /** The same as data. */
   data(): PlanReport;
+  /** Its training step, for the simulator. */
+  step(): SimulationInput;
 }
 
 /**
@@ -74,18 +80,7 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
         cluster,
         optimizer,
         precision: options.precision,
-        pinned: {
-          pp,
-          dp,
-          tp,
-          numMicroBatches,
-          schedule,
-          numChunks: chunks,
-          recompute,
-          shardOptimizer,
-          subBatches,
-          sequenceParallel: options.sequenceParallel === 'auto' ? undefined : options.sequenceParallel,
-        },
+        pinned: { ...pinnedBy(options, numMicroBatches), subBatches },
       });
     }
     const batch = chooseBatch({ batchSize: shape.batchSize, mesh: degrees.mesh, numMicroBatches });
@@ -128,6 +123,52 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
     metricsNames: trace.graph.outputs.map(({ name }) => name),
     explain: () => explainPlan(plan, reason, nativeKernels(options)),
     data: () => planReport(plan, nativeKernels(options)),
+    step: () => planSimulation(plan, clusterCosts(cluster, choice.mesh)),
+  };
+}
+
+/**
+ * What the search chooses for a cluster elsewhere, at the script's own batch size; nothing is lowered or started.
+ *
+ * @throws MerakError as `parseCluster` and `searchLayout` do.
+ */
+export function planForCluster(
+  model: UserModel,
+  shape: DataShape,
+  options: Options,
+  optimizer: OptimizerPlan,
+  spec: string,
+): PlanOutcome {
+  const fields = model instanceof tf.LayersModel ? completeFields(model, shape.fields) : shape.fields;
+  const { cluster, workers, memoryLimitBytes } = parseCluster(spec, options.precision);
+  const traceAt = (size: number) =>
+    optimizeGraph(inShards(replicas(shape.batchSize / size), () => traceModel(model, 'train', fields, size)).graph);
+  const result = searchLayout({
+    traceAt,
+    workers,
+    batchSize: shape.batchSize,
+    cluster,
+    optimizer,
+    precision: options.precision,
+    memoryLimitBytes: options.memoryLimit ?? memoryLimitBytes,
+    pinned: pinnedBy(options, options.microBatches),
+  });
+  return searchOutcome(`batch ${shape.batchSize}`, result, optimizer);
+}
+
+function pinnedBy(options: Options, numMicroBatches: number | undefined): Pinned {
+  const { pp, dp, tp, schedule, chunks, recompute, shardOptimizer, subBatches, sequenceParallel } = options;
+  return {
+    pp,
+    dp,
+    tp,
+    numMicroBatches,
+    schedule,
+    numChunks: chunks,
+    recompute,
+    shardOptimizer,
+    subBatches,
+    sequenceParallel: sequenceParallel === 'auto' ? undefined : sequenceParallel,
   };
 }
 

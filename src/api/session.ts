@@ -9,6 +9,7 @@ import type { HostBatch } from '../data/source.js';
 import { MerakError } from '../errors.js';
 import type { DType } from '../graph/graph.js';
 import type { ParameterPlan, Plan } from '../plan/plan.js';
+import type { PlanOutcome } from '../planner/outcome.js';
 import type { HostArray, StepResult } from '../runtime/device.js';
 import type { FieldSpec, TraceMode, UserModel } from '../trace/model.js';
 import type { Logs } from './callbacks.js';
@@ -17,7 +18,7 @@ import { openCluster, pickDevice } from './device.js';
 import { feedOf, type Loaded, reportingRank, splitBatch } from './feed.js';
 import { measured } from './measured.js';
 import { learningRateOf, optimizerPlan } from './optimizer.js';
-import { type Planned, planModel, planVariant } from './planning.js';
+import { type Planned, planForCluster, planModel, planVariant } from './planning.js';
 import { Profiler } from './profile/profiler.js';
 import { Report } from './report.js';
 import { pullWeights, pushWeights, readLogical } from './weights.js';
@@ -76,6 +77,21 @@ export class Session {
     const optimizer = optimizerPlan(this.optimizer, this.options.weightDecay);
     this.plannedNow = await planModel(this.model, shape, this.options, optimizer);
     return this.plannedNow;
+  }
+
+  /** The plan for this machine, as a command shows it. */
+  async outcome(shape: DataShape): Promise<PlanOutcome> {
+    const planned = await this.plan(shape);
+    this.report.describePlan(planned.plan, this.options.device);
+    const { scheduleName: name, mesh } = planned.plan;
+    const title = `${name}, pp ${mesh.pp} x tp ${mesh.tp} x dp ${mesh.dp}, ${planned.plan.numMicroBatches} micro-batches`;
+    return { title, text: planned.explain(), data: planned.data(), step: planned.step() };
+  }
+
+  /** What would be chosen on a cluster elsewhere. */
+  planFor(shape: DataShape, cluster: string): PlanOutcome {
+    const optimizer = optimizerPlan(this.optimizer, this.options.weightDecay);
+    return planForCluster(this.model, shape, this.options, optimizer, cluster);
   }
 
   /** Plans, starts the workers and hands out the weights, unless that is done. */

@@ -1,4 +1,5 @@
 /** How `merak launch` tells the user's script, running in the same process, what the flags said. */
+import type { PlanOutcome } from '../planner/outcome.js';
 import type { OptionsInput } from './schema.js';
 
 /** What the command asks of `wrap`: train (launch), print the plan and stop (plan), or compare (verify). */
@@ -9,6 +10,11 @@ export interface LaunchContext {
   readonly flags: OptionsInput;
   /** Steps to compare (verify). */
   readonly verifySteps?: number;
+  /** For which cluster (plan; default: this machine), and what becomes of the result. */
+  readonly planning?: {
+    readonly cluster: string | undefined;
+    readonly show: (outcome: PlanOutcome) => Promise<void>;
+  };
 }
 
 // A symbol on globalThis, because the script may load another copy of this module (bundled, or src beside dist).

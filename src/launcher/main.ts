@@ -1,10 +1,12 @@
 /** The `merak` command. */
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
-import type { LaunchMode } from '../config/launch.js';
+import type { LaunchContext, LaunchMode } from '../config/launch.js';
 import { MerakError } from '../errors.js';
 import { complain } from './complain.js';
 import { addFlags, givenFlags, refuseMisspelt, unknownFlag, withProfileFolder } from './flags.js';
+import type { ModelRequest } from './planModel.js';
+import type { PlanFiles } from './planResult.js';
 import { runScript } from './runScript.js';
 import { simulateCommand, simulateSchema } from './simulate.js';
 import type { TrainSettings } from './train.js';
@@ -28,7 +30,7 @@ export function merakCommand(): Command {
     .version(version())
     .showHelpAfterError('(merak --help shows the commands)');
   program.addCommand(scriptCommand('launch', 'run a script, training on local workers'));
-  program.addCommand(scriptCommand('plan', 'print the plan a script would train by, without training'));
+  program.addCommand(planCommand());
   program.addCommand(
     scriptCommand('verify', 'train both in one process and in parallel, and compare').option(
       '--steps <number>',
@@ -97,23 +99,67 @@ export function merakCommand(): Command {
   return program;
 }
 
+/** With a script as `launch` takes it; or with `--model` instead of one. */
+function planCommand(): Command {
+  return scriptCommand('plan', 'print the plan a script or a named model would train by, without training')
+    .option('--model <name>', 'plan a named model instead of a script: gpt:1.5b, 2.5b, 8.3b, 20b or 175b')
+    .option(
+      '--cluster <spec>',
+      'plan for another machine: HOSTSxDEVICES:DEVICE:[HOSTLINK+]NETWORK, e.g. 16x4:rtx3090:ib100, or a YAML or JSON file',
+    )
+    .option('--global-batch <number>', 'samples per step, with --model', countFor('--global-batch'))
+    .option('--sequence <number>', 'tokens per sample, with --model', countFor('--sequence'))
+    .option('--trace <file>', 'write the simulated step as a Chrome trace (Perfetto)')
+    .option('--svg <file>', 'draw the simulated step as a Gantt chart');
+}
+
+async function planModelCommand(values: Readonly<Record<string, unknown>>): Promise<void> {
+  const [{ planNamedModel }, { showPlan }] = await Promise.all([import('./planModel.js'), import('./planResult.js')]);
+  const { model, cluster, globalBatch, sequence } = values as unknown as Omit<ModelRequest, 'options'>;
+  const outcome = planNamedModel({ model, cluster, globalBatch, sequence, options: givenFlags(values) });
+  await showPlan(outcome, values as PlanFiles);
+}
+
 /** Merak's flags may stand before or behind the script; whatever else follows it, and all after `--`, is the script's. */
 function scriptCommand(mode: LaunchMode, description: string): Command {
   const command = new Command(mode)
     .description(description)
     .usage('[flags] <script> [script arguments]')
-    .argument('<script>', 'TypeScript or JavaScript file')
+    .argument(mode === 'plan' ? '[script]' : '<script>', 'TypeScript or JavaScript file')
     .argument('[args...]', 'arguments of the script')
     .allowUnknownOption()
-    .action(async (script: string, args: string[], values: Record<string, unknown>) => {
-      if (script.startsWith('-')) throw unknownFlag(script, command);
+    .action(async (script: string | undefined, args: string[], values: Record<string, unknown>) => {
+      if (script?.startsWith('-')) throw unknownFlag(script, command);
+      if (script === undefined && values.model !== undefined) return planModelCommand(values);
+      checkPlanFlags(script, values);
       const separator = args.indexOf('--');
       refuseMisspelt(beforeSeparator(args, command), command);
       const scriptArgs = separator === -1 ? args : args.toSpliced(separator, 1);
       const verifySteps = mode === 'verify' ? { verifySteps: Number(values.steps) } : {};
-      await runScript(script, scriptArgs, { mode, flags: givenFlags(values), ...verifySteps });
+      const planning = mode === 'plan' ? { planning: planningOf(values) } : {};
+      await runScript(script, scriptArgs, { mode, flags: givenFlags(values), ...verifySteps, ...planning });
     });
   return addFlags(command);
+}
+
+function planningOf(values: Readonly<Record<string, unknown>>): LaunchContext['planning'] {
+  const { cluster, trace, svg } = values as PlanFiles & { readonly cluster?: string };
+  // The script's own report has the plan.
+  return { cluster, show: async (outcome) => (await import('./planResult.js')).showPlan(outcome, { trace, svg }) };
+}
+
+function checkPlanFlags(
+  script: string | undefined,
+  { model, globalBatch, sequence }: Readonly<Record<string, unknown>>,
+): asserts script is string {
+  const invalid = (path: string, message: string, hint: string) =>
+    new MerakError('config/invalid', message, { path: `command line: ${path}`, hint });
+  if (script === undefined) throw invalid('script', 'there is nothing to plan', 'name a script, or --model gpt:1.5b');
+  if (model !== undefined) throw invalid('--model', 'both a script and a model are named', 'leave one of them out');
+  for (const [flag, value] of Object.entries({ '--global-batch': globalBatch, '--sequence': sequence })) {
+    if (value !== undefined)
+      throw invalid(flag, `a script brings its own data; ${flag} is for --model`, 'leave it out');
+  }
 }
 
 /** The arguments in front of `--`. Commander keeps that sign only sometimes, so what was typed tells how much stood behind. */
@@ -123,6 +169,10 @@ function beforeSeparator(args: readonly string[], command: Command): readonly st
   return at === -1
     ? args
     : args.slice(0, Math.max(0, args.length - (typed.length - at - 1))).filter((arg) => arg !== '--');
+}
+
+function countFor(flag: string): (value: string) => number {
+  return (value) => countOf(flag, value);
 }
 
 function countOfSteps(value: string): number {
