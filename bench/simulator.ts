@@ -60,6 +60,8 @@ const LAYOUTS: readonly Layout[] = [2, 4].flatMap((pp) => [
   { mesh: { pp }, schedule: '1f1b', recompute: 'full', numMicroBatches: 8 } as const,
   { mesh: { pp }, schedule: 'scp', recompute: 'full', numMicroBatches: 8 } as const,
   { mesh: { pp }, schedule: 'zb-h1', numMicroBatches: 8 },
+  { mesh: { pp }, schedule: 'interleaved', numMicroBatches: 8 },
+  { mesh: { pp }, schedule: 'zb-v', numMicroBatches: 8 },
 ]);
 
 /** Seconds of the slowest rank in the fastest step, as kernels are timed too; the first step is left out. */

@@ -62,6 +62,24 @@ describe('plans simulated', () => {
     expect(step({ schedule: 'scp', recompute })).toBeLessThan(step({ recompute }));
     expect(step({ schedule: 'zb-h1', recompute })).toBeLessThan(step({ schedule: 'scp', recompute }));
     expect(step({})).toBeLessThan(step({ recompute }));
+    expect(step({ schedule: 'interleaved' })).toBeLessThan(step({}));
+    expect(step({ schedule: 'zb-v', recompute })).toBeLessThan(step({ schedule: 'interleaved', recompute }));
+  });
+
+  it('what chunks send counts at every boundary between ranks, and nothing where they hand over', () => {
+    const looped = input(plan({ mesh: { pp: 2 }, schedule: 'interleaved' }));
+    expect(looped.seconds).toHaveLength(4);
+    const bytes = (simulated: typeof looped) =>
+      simulated.boundaries!.map(({ activation, gradient }) => [activation.bytes > 0, gradient.bytes > 0]);
+    expect(bytes(looped)).toEqual(Array.from({ length: 3 }, () => [true, true]));
+    const vee = input(plan({ mesh: { pp: 2 }, schedule: 'zb-v' }));
+    expect(bytes(vee)).toEqual([
+      [true, true],
+      [false, false],
+      [true, true],
+    ]);
+    const total = (simulated: typeof looped) => simulated.seconds.reduce((sum, { forward }) => sum + forward, 0);
+    expect(total(looped) / total(input(plan({ mesh: { pp: 4 } })))).toBeCloseTo(1, 1);
   });
 
   it('replicas reduce over their link, once per bucket; fewer processors take longer', () => {
