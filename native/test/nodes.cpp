@@ -23,6 +23,7 @@ TensorType to_type(const std::string& text) {
   else if (name == "i32") type.dtype = DType::i32;
   else if (name == "b8") type.dtype = DType::b8;
   else if (name == "bf16") type.dtype = DType::bf16;
+  else if (name == "i8") type.dtype = DType::i8;
   else throw std::runtime_error("no dtype is called " + name);
   for (const std::string& dim : split(text.substr(bracket + 1, text.size() - bracket - 2), ',')) type.shape.push_back(std::stoll(dim));
   return type;

@@ -45,7 +45,7 @@ class Draw {
 };
 
 void mutate_type(TensorType& type, Draw& draw) {
-  if (draw.below(3) == 0) type.dtype = static_cast<DType>(draw.below(4));
+  if (draw.below(3) == 0) type.dtype = static_cast<DType>(draw.below(5));
   else if (type.shape.empty() || draw.below(4) == 0) type.shape.push_back(draw.odd(2));
   else draw.change(*draw.of(type.shape));
 }
@@ -72,11 +72,16 @@ void mutate_node(ProgramNode& node, Program& program, Draw& draw) {
 void mutate_instruction(std::vector<Instruction>& schedule, Draw& draw) {
   Instruction* instruction = draw.of(schedule);
   if (!instruction) return;
-  switch (draw.below(7)) {
+  switch (draw.below(9)) {
+    case 7: draw.change(instruction->chunk); return;
+    case 8:
+      instruction->op = draw.below(2) ? Op::hand_over : Op::send;
+      draw.change(draw.below(2) ? instruction->bytes : instruction->to);
+      return;
     case 0: schedule.erase(schedule.begin() + (instruction - schedule.data())); return;
     case 1: schedule.push_back(*instruction); return;
     case 2: schedule.resize(draw.below(schedule.size() + 1)); return;
-    case 3: instruction->op = static_cast<Op>(draw.below(11)); return;
+    case 3: instruction->op = static_cast<Op>(draw.below(12)); return;
     case 4: draw.change(instruction->slot); return;
     case 5: draw.change(instruction->micro); return;
     default: draw.change(instruction->slots[draw.below(kNumSpaces)]); draw.change(instruction->peer);
@@ -158,7 +163,8 @@ void change(RankPlan& plan, Executable& executable, Draw& draw) {
       }
       return;
     case 14:
-      if (program && draw.below(3) == 0) program->kind = static_cast<ProgramKind>(draw.below(4));
+      if (program && draw.below(4) == 0) draw.change(program->chunk);
+      else if (program && draw.below(3) == 0) program->kind = static_cast<ProgramKind>(draw.below(4));
       else if (program && program->nodes.size() > 1) std::swap(program->nodes.front(), program->nodes.back());
       return;
     default:
