@@ -79,6 +79,8 @@ describe('the choices', () => {
         numChunks: 1,
         recompute: 'full',
         shardOptimizer: false,
+        subBatches: 1,
+        sequenceParallel: 'off',
       },
     ]);
     expect(failure(() => candidateChoices(4, 12, 8, { pp: 3 })).code).toBe('config/degrees');
