@@ -54,7 +54,8 @@ describe('flags', () => {
 
   it('after -- are the script’s', async () => {
     const { args, context } = await run('plan', 'train.ts', '--tp', '2', '--', '--dp', '8');
-    expect({ args, context }).toEqual({ args: ['--dp', '8'], context: { mode: 'plan', flags: { tp: 2 } } });
+    const planning = { cluster: undefined, show: expect.any(Function) };
+    expect({ args, context }).toEqual({ args: ['--dp', '8'], context: { mode: 'plan', flags: { tp: 2 }, planning } });
   });
 
   it.each([
@@ -63,6 +64,15 @@ describe('flags', () => {
     [['launch', '--dp', '0', 'train.ts'], { code: 'config/invalid', path: 'command line: dp' }],
     [['launch', '--schedule', '1f2b', 'train.ts'], { code: 'config/invalid', received: '"1f2b"' }],
     [['verify', '--steps', '0', 'train.ts'], { code: 'config/invalid', received: '0' }],
+    [['plan'], { code: 'config/invalid', hint: 'name a script, or --model gpt:1.5b' }],
+    [['plan', 'train.ts', '--sequence', '128'], { code: 'config/invalid', path: 'command line: --sequence' }],
+    [['plan', '--model', 'gpt:1.5b'], { code: 'config/invalid', path: 'command line: --cluster' }],
+    [
+      ['plan', '--model', 'gpt:15b', '--cluster', '8:h100'],
+      { code: 'config/invalid', hint: "did you mean 'gpt:1.5b'?" },
+    ],
+    [['plan', '--model', 'gpt:20b', '--cluster', '8:h10'], { hint: expect.stringContaining("did you mean 'h100'") }],
+    [['plan', '--model', 'gpt:20b', '--cluster', '8:h100', '--global-batch', '0'], { received: '0' }],
   ])('%j is refused', async (argv, expected) => {
     await expect(run(...argv)).rejects.toMatchObject(expected);
   });

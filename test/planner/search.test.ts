@@ -94,11 +94,11 @@ describe('searchLayout', () => {
     const { choice, best, families } = searchLayout({
       traceAt,
       workers: 4,
-      batchSize: 8,
+      batchSize: 4,
       cluster,
       optimizer: OPTIMIZER,
     });
-    const measured = candidateChoices(4, 8, 4, {})
+    const measured = candidateChoices(4, 4, 4, {})
       .filter(({ recompute, shardOptimizer }) => recompute === 'none' && !shardOptimizer)
       .map((one) => {
         const costs = clusterCosts(cluster, one.mesh);

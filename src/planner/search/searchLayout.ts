@@ -27,6 +27,8 @@ export interface SearchRequest {
   readonly memoryLimitBytes?: number | undefined;
   /** Default 'f32'. */
   readonly precision?: Precision | undefined;
+  /** Made for the same model, cluster, optimizer and precision: searches that differ in what is pinned share them. */
+  readonly tables?: Tables | undefined;
 }
 
 /** Why a family of choices has no member at all. */
@@ -66,7 +68,7 @@ export interface SearchResult {
 export function searchLayout(request: SearchRequest): SearchResult {
   const { cluster, optimizer } = request;
   const memoryLimitBytes = request.memoryLimitBytes ?? cluster.device.memoryBytes;
-  const tables = makeTables(request);
+  const tables = request.tables ?? makeTables(request);
   const schedules: ScheduleCache = new Map();
   const pinned = pinnedOn(cluster, request.pinned ?? {});
   const all = withWholeBatches(
