@@ -87,9 +87,7 @@ export function startupTable({ firstStepSeconds, nodeSeconds, parts }: StartupRe
       row(`node -e 0, ${1 + NUM_WORKERS} processes one after the other`, nodeSeconds),
       row("beyond Node's own start", firstStepSeconds - nodeSeconds),
     ],
-    notes: [
-      'Wall clock; the fastest of a few runs. Workers start while the model is still being planned where the layout is pinned.',
-    ],
+    notes: ['Wall clock; the fastest of a few runs. Workers start while the plan is being made.'],
   };
 }
 

@@ -1,7 +1,13 @@
 /** Which engine runs a plan, and the worker group for it. */
 import { launchContext } from '../config/launch.js';
 import type { Options } from '../config/schema.js';
-import { type Cluster, startCluster } from '../coordinator/cluster.js';
+import {
+  type Cluster,
+  type ClusterOptions,
+  type StartingCluster,
+  spawnCluster,
+  startCluster,
+} from '../coordinator/cluster.js';
 import { localCluster } from '../coordinator/local.js';
 import { MerakError } from '../errors.js';
 import type { Plan } from '../plan/plan.js';
@@ -53,29 +59,65 @@ export function nativeKernels({ device }: Pick<Options, 'device'>): ReadonlySet<
   }
 }
 
-/** Starts the ranks: processes of this machine, or this process itself for a single rank started by plain `node`. */
+/** Worker processes started before the plan is there, for as many ranks and on the device that it will most likely want. */
+export interface EarlyWorkers {
+  readonly numRanks: number;
+  readonly device: DeviceName;
+  readonly starting: StartingCluster;
+}
+
+/** Loading a worker takes longer than planning: both at once. Undefined where the rank lives in this process. */
+export async function startEarly(
+  numRanks: number,
+  options: Options,
+  threadsPerWorker: number,
+): Promise<EarlyWorkers | undefined> {
+  if (isInProcess(numRanks)) return undefined;
+  const device = nativeKernels(options) === undefined ? 'tfjs' : 'native';
+  return { numRanks, device, starting: await spawnCluster(groupOptions(numRanks, device, options, threadsPerWorker)) };
+}
+
+/** Starts the ranks, unless `early` has: processes of this machine, or this process itself for a single rank started by plain `node`. */
 export async function openCluster(
   plan: Plan,
   device: DeviceName,
   options: Options,
   threadsPerWorker: number,
+  early?: EarlyWorkers,
 ): Promise<Cluster> {
-  const { tfjsBackend } = options;
-  const inProcess = plan.ranks.length === 1 && launchContext()?.mode !== 'launch';
-  const start = (): Promise<Cluster> | Cluster =>
-    inProcess
-      ? localCluster({ device, tfjsBackend, threadsPerWorker })
-      : startCluster({
-          numWorkers: plan.ranks.length,
-          device,
-          tfjsBackend,
-          threadsPerWorker,
-          port: options.port,
-          logDirectory: options.logDir,
-          startTimeoutSeconds: options.startTimeout,
-          stepTimeoutSeconds: options.stepTimeout,
-        });
+  const numRanks = plan.ranks.length;
+  const fits = early !== undefined && early.device === device && early.numRanks === numRanks;
+  if (early !== undefined && !fits) await early.starting.abandon();
+  const start = (): Promise<Cluster> | Cluster => {
+    if (fits) return early.starting.ready;
+    const { tfjsBackend } = options;
+    if (isInProcess(numRanks)) return localCluster({ device, tfjsBackend, threadsPerWorker });
+    return startCluster(groupOptions(numRanks, device, options, threadsPerWorker));
+  };
   const cluster = await measured('start workers', start);
   await measured('open the plan', () => cluster.open(plan));
   return cluster;
+}
+
+function isInProcess(numRanks: number): boolean {
+  return numRanks === 1 && launchContext()?.mode !== 'launch';
+}
+
+function groupOptions(
+  numWorkers: number,
+  device: DeviceName,
+  options: Options,
+  threadsPerWorker: number,
+): ClusterOptions {
+  const { tfjsBackend, port, logDir: logDirectory, startTimeout, stepTimeout } = options;
+  return {
+    numWorkers,
+    device,
+    tfjsBackend,
+    threadsPerWorker,
+    port,
+    logDirectory,
+    startTimeoutSeconds: startTimeout,
+    stepTimeoutSeconds: stepTimeout,
+  };
 }

@@ -203,6 +203,12 @@ function checkWholeBatch({ microBatches = 1, subBatches = 1 }: Options): void {
 }
 
 /** Whether there is anything left to choose. One worker runs everything, and `auto` recomputation sees to its memory. */
+/** How many ranks a plan under these options has. @throws MerakError config/degrees */
+export function numRanksOf({ workers, pp, dp, tp }: Options, batchSize: number): number {
+  const { mesh } = chooseDegrees({ workers, pp, dp, tp, batchSize });
+  return mesh.pp * mesh.dp * mesh.tp;
+}
+
 function isOpen({ pp, dp, tp, microBatches, schedule, recompute }: Options, numRanks: number): boolean {
   const pinned = [pp, dp, tp, microBatches, schedule, recompute];
   return numRanks > 1 && pinned.includes(undefined);

@@ -8,17 +8,17 @@ import type { Cluster } from '../coordinator/cluster.js';
 import type { HostBatch } from '../data/source.js';
 import { MerakError } from '../errors.js';
 import type { DType } from '../graph/graph.js';
-import type { ParameterPlan, Plan } from '../plan/plan.js';
+import type { ParameterPlan } from '../plan/plan.js';
 import type { PlanOutcome } from '../planner/outcome.js';
 import type { HostArray, StepResult } from '../runtime/device.js';
 import type { FieldSpec, TraceMode, UserModel } from '../trace/model.js';
 import type { Logs } from './callbacks.js';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.js';
-import { openCluster, pickDevice } from './device.js';
+import { type DeviceName, openCluster, pickDevice, startEarly } from './device.js';
 import { feedOf, type Loaded, reportingRank, splitBatch } from './feed.js';
 import { measured } from './measured.js';
 import { learningRateOf, optimizerPlan } from './optimizer.js';
-import { type Planned, planForCluster, planModel, planVariant } from './planning.js';
+import { numRanksOf, type Planned, planForCluster, planModel, planVariant } from './planning.js';
 import { Profiler } from './profile/profiler.js';
 import { Report } from './report.js';
 import { pullWeights, pushWeights, readLogical } from './weights.js';
@@ -103,13 +103,15 @@ export class Session {
   private async open(shape: DataShape): Promise<Running> {
     const { profile } = this.options;
     if (profile !== undefined) this.profiler = new Profiler(profile);
-    const planned = await measured('plan', () => this.plan(shape));
+    const numRanks = numRanksOf(this.options, shape.batchSize);
+    const early = await startEarly(numRanks, this.options, threadsPerWorker(numRanks, this.options));
+    const { planned, device } = await this.planOnDevice(shape).catch(async (error) => {
+      await early?.starting.abandon();
+      throw error;
+    });
     const { plan } = planned;
-    const device = await pickDevice(plan, this.options);
-    if (profile !== undefined && device !== 'native') throw cannotRecord(profile);
-    this.report.describePlan(plan, device);
-    if (this.options.explain) process.stderr.write(`${planned.explain()}\n`);
-    const cluster = await openCluster(plan, device, this.options, threadsPerWorker(plan, this.options));
+    const threads = threadsPerWorker(plan.ranks.length, this.options);
+    const cluster = await openCluster(plan, device, this.options, threads, early);
     // Every call on the cluster rejects with the same error; this keeps the promise itself from counting as unhandled.
     cluster.failure.catch(() => {});
     const [train] = plan.ranks[0]!.executables;
@@ -135,6 +137,16 @@ export class Session {
       throw error;
     }
     return running;
+  }
+
+  private async planOnDevice(shape: DataShape): Promise<{ planned: Planned; device: DeviceName }> {
+    const planned = await measured('plan', () => this.plan(shape));
+    const device = await pickDevice(planned.plan, this.options);
+    const { profile, explain } = this.options;
+    if (profile !== undefined && device !== 'native') throw cannotRecord(profile);
+    this.report.describePlan(planned.plan, device);
+    if (explain) process.stderr.write(`${planned.explain()}\n`);
+    return { planned, device };
   }
 
   /** Runs one training step; steps called for without waiting run in order. */
@@ -313,8 +325,8 @@ function keyOf(mode: TraceMode, batchSize: number): string {
   return `${mode}@${batchSize}`;
 }
 
-export function threadsPerWorker(plan: Plan, options: Options): number {
-  return options.threadsPerWorker ?? Math.max(1, Math.floor(cpus().length / plan.ranks.length));
+export function threadsPerWorker(numRanks: number, options: Options): number {
+  return options.threadsPerWorker ?? Math.max(1, Math.floor(cpus().length / numRanks));
 }
 
 function concatenate(pieces: readonly HostArray[]): HostArray {

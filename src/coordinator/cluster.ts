@@ -60,11 +60,22 @@ export const DEFAULT_HEARTBEAT_TIMEOUT_SECONDS = 5;
 
 let lastGeneration = 0;
 
+/** Workers that are being born: `ready` resolves when all have joined and made their device; `abandon` ends them. */
+export interface StartingCluster {
+  readonly ready: Promise<Cluster>;
+  abandon(): Promise<void>;
+}
+
 /**
  * Starts the workers as processes of this machine and resolves when all have joined and made their device. Rejects with
  * 'config/invalid', 'config/port-in-use' or 'coordinator/worker-start'; then no process is left.
  */
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
+  return (await spawnCluster(options)).ready;
+}
+
+/** Resolves as soon as the processes run, so that the caller can plan while they load. Rejects as `startCluster`. */
+export async function spawnCluster(options: ClusterOptions): Promise<StartingCluster> {
   const { numWorkers, device, threadsPerWorker, host = '127.0.0.1', port = 0 } = options;
   checkOptions(options);
   const started = performance.now();
@@ -95,9 +106,14 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     server.close();
     throw new MerakError('coordinator/worker-start', `rank ${members.length} cannot be started: ${cause}`, { cause });
   }
-  await group.gather(server, members);
-  log(`${workers} ready after ${((performance.now() - started) / 1000).toFixed(1)} s`);
-  return remoteCluster(group, { generation, logDirectory, stepTimeoutSeconds, startTimeoutSeconds });
+  const gathered = async (): Promise<Cluster> => {
+    await group.gather(server, members);
+    log(`${workers} ready after ${((performance.now() - started) / 1000).toFixed(1)} s`);
+    return remoteCluster(group, { generation, logDirectory, stepTimeoutSeconds, startTimeoutSeconds });
+  };
+  const ready = gathered();
+  ready.catch(() => {}); // Whoever awaits it is told.
+  return { ready, abandon: () => ready.then((cluster) => cluster.close()).catch(() => {}) };
 }
 
 function checkOptions({ numWorkers, threadsPerWorker, host, port = 0 }: ClusterOptions): void {

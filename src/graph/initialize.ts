@@ -34,10 +34,16 @@ export function initialize(
       return drawUniform(stream, region).map((uniform) => low + (high - low) * uniform);
     }
     case 'normal':
-      return drawNormal(stream, region).map((normal) => initializer.mean + initializer.stddev * normal);
+      return scaled(drawNormal(stream, region), initializer);
     case 'truncatedNormal':
-      return drawTruncated(stream, region).map((normal) => initializer.mean + initializer.stddev * normal);
+      return scaled(drawTruncated(stream, region), initializer);
   }
+}
+
+/** In place: a model's weights are many. */
+function scaled(normals: Float32Array, { mean, stddev }: { mean: number; stddev: number }): Float32Array {
+  for (let i = 0; i < normals.length; i++) normals[i] = mean + stddev * normals[i]!;
+  return normals;
 }
 
 /** Standard normals within two deviations: an element outside is taken from the same place of the stream one step down. */
