@@ -1,12 +1,14 @@
 /** Which engine runs a plan, and the worker group for it. */
+import { cpus } from 'node:os';
 import { launchContext } from '../config/launch.js';
 import type { Options } from '../config/schema.js';
 import { type Cluster, startCluster } from '../coordinator/cluster.js';
 import { localCluster } from '../coordinator/local.js';
 import { MerakError } from '../errors.js';
-import type { Plan } from '../plan/plan.js';
+import type { Plan, WorkspaceOf } from '../plan/plan.js';
 import { missingKernels } from '../planner/fallback.js';
 import { loadAddon } from '../runtime/native/addon.js';
+import { nativeWorkspace } from '../runtime/native/workspace.js';
 import { measured } from './measured.js';
 
 export type DeviceName = 'native' | 'tfjs';
@@ -51,6 +53,16 @@ export function nativeKernels({ device }: Pick<Options, 'device'>): ReadonlySet<
     if (error instanceof MerakError) return undefined;
     throw error;
   }
+}
+
+/** What kernels take on the workers of a plan of so many ranks; undefined where the native engine is not to be used. */
+export function workspaceFor(options: Options, numRanks: number): WorkspaceOf | undefined {
+  return nativeKernels(options) === undefined ? undefined : nativeWorkspace(threadsOf(options, numRanks));
+}
+
+/** Threads of each worker: the cores shared out, unless the options say otherwise. */
+export function threadsOf(options: Options, numRanks: number): number {
+  return options.threadsPerWorker ?? Math.max(1, Math.floor(cpus().length / numRanks));
 }
 
 /** Starts the ranks: processes of this machine, or this process itself for a single rank started by plain `node`. */
