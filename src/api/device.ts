@@ -1,4 +1,5 @@
 /** Which engine runs a plan, and the worker group for it. */
+import { cpus } from 'node:os';
 import { launchContext } from '../config/launch.js';
 import type { Options } from '../config/schema.js';
 import {
@@ -10,9 +11,10 @@ import {
 } from '../coordinator/cluster.js';
 import { localCluster } from '../coordinator/local.js';
 import { MerakError } from '../errors.js';
-import type { Plan } from '../plan/plan.js';
+import type { Plan, WorkspaceOf } from '../plan/plan.js';
 import { missingKernels } from '../planner/fallback.js';
 import { loadAddon } from '../runtime/native/addon.js';
+import { nativeWorkspace } from '../runtime/native/workspace.js';
 import { measured } from './measured.js';
 
 export type DeviceName = 'native' | 'tfjs';
@@ -57,6 +59,16 @@ export function nativeKernels({ device }: Pick<Options, 'device'>): ReadonlySet<
     if (error instanceof MerakError) return undefined;
     throw error;
   }
+}
+
+/** What kernels take on the workers of a plan of so many ranks; undefined where the native engine is not to be used. */
+export function workspaceFor(options: Options, numRanks: number): WorkspaceOf | undefined {
+  return nativeKernels(options) === undefined ? undefined : nativeWorkspace(threadsOf(options, numRanks));
+}
+
+/** Threads of each worker: the cores shared out, unless the options say otherwise. */
+export function threadsOf(options: Options, numRanks: number): number {
+  return options.threadsPerWorker ?? Math.max(1, Math.floor(cpus().length / numRanks));
 }
 
 /** Worker processes started before the plan is there, for as many ranks and on the device that it will most likely want. */

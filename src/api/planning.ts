@@ -7,7 +7,7 @@ import type { Graph } from '../graph/graph.js';
 import { optimizeGraph } from '../graph/passes/optimize.js';
 import { inShards, type ShardContext } from '../kernels/shardContext.js';
 import type { SimulationInput } from '../pipeline/simulate.js';
-import type { Executable, OptimizerPlan, Plan } from '../plan/plan.js';
+import type { Executable, OptimizerPlan, Plan, WorkspaceOf } from '../plan/plan.js';
 import { buildExecutable } from '../planner/buildExecutable.js';
 import { buildPlan } from '../planner/buildPlan.js';
 import { buildTrainingExecutable } from '../planner/buildTraining.js';
@@ -24,7 +24,7 @@ import { type SearchRequest, searchLayout } from '../planner/search/searchLayout
 import { fieldsOfModel } from '../trace/fields.js';
 import type { FieldSpec, Trace, TraceMode, UserModel } from '../trace/model.js';
 import { traceModel } from '../trace/trace.js';
-import { nativeKernels } from './device.js';
+import { nativeKernels, workspaceFor } from './device.js';
 import type { Loaded } from './feed.js';
 import type { DataShape } from './session.js';
 
@@ -33,6 +33,8 @@ export interface Planned {
   readonly plan: Plan;
   readonly batchSize: number;
   readonly precision: Precision;
+  /** What kernels take on the device; undefined where nobody says. */
+  readonly workspaceOf: WorkspaceOf | undefined;
   readonly fields: readonly FieldSpec[];
   /** In step with `plan.parameters`. */
   readonly variables: readonly tf.Variable[];
@@ -101,6 +103,7 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
     if (choice.numMicroBatches > 1 || (choice.subBatches ?? 1) > 1) ({ choice, reason } = choose(1, 1));
   }
   const { trace, graph } = traceAt(choice.microBatchSize);
+  const workspaceOf = workspaceFor(options, numRanks);
   const plan = buildPlan({
     ...choice,
     train: graph,
@@ -112,12 +115,14 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
     clipNorm: options.clipNorm,
     seed: options.seed,
     memoryLimitBytes,
+    workspaceOf,
   });
   return {
     model,
     plan,
     batchSize: shape.batchSize,
     precision: options.precision,
+    workspaceOf,
     fields,
     variables: variablesOf(plan, trace),
     metricsNames: trace.graph.outputs.map(({ name }) => name),
@@ -230,9 +235,13 @@ export function planVariant(
   const context = replicas(split.everyReplicaSeesAll ? 1 : planned.plan.mesh.dp);
   const graph = inShards(context, () => traceFor(planned, mode, split.microBatchSize));
   const { numMicroBatches } = split;
-  if (mode === 'train')
-    return buildTrainingExecutable(planned.plan, graph, { name, numMicroBatches, precision: planned.precision });
-  return buildExecutable(planned.plan, mode, graph, { name, numMicroBatches });
+  const executables =
+    mode === 'train'
+      ? buildTrainingExecutable(planned.plan, graph, { name, numMicroBatches, precision: planned.precision })
+      : buildExecutable(planned.plan, mode, graph, { name, numMicroBatches });
+  const { workspaceOf } = planned;
+  if (workspaceOf === undefined) return executables;
+  return executables.map((one, rank) => ({ ...one, workspace: workspaceOf(one, planned.plan.ranks[rank]!) }));
 }
 
 function traceFor({ model, fields }: Planned, mode: TraceMode, microBatchSize: number): Graph {

@@ -7,10 +7,11 @@ import type { ProfileData } from './profile/profiler.js';
 
 export interface PeakBytes {
   readonly rank: number;
+  /** Arenas and workspace. */
   readonly planned: number;
   /** Resident bytes of the rank's arenas; whole pages. */
   readonly measured: number;
-  /** Kernel scratch and control blocks, which no plan accounts for. */
+  /** Measured beside the arenas: kernel scratch, packed weights and control blocks. */
   readonly workspace: number;
 }
 

@@ -1,5 +1,4 @@
 /** One wrapped model's life: traced, planned, running on a worker group, stopped. */
-import { cpus } from 'node:os';
 import * as tf from '@tensorflow/tfjs';
 import type { Progress } from '../checkpoint/format.js';
 import { type LaunchContext, launchContext } from '../config/launch.js';
@@ -8,13 +7,14 @@ import type { Cluster } from '../coordinator/cluster.js';
 import type { HostBatch } from '../data/source.js';
 import { MerakError } from '../errors.js';
 import type { DType } from '../graph/graph.js';
+import { workspaceBytes } from '../plan/memoryReport.js';
 import type { ParameterPlan } from '../plan/plan.js';
 import type { PlanOutcome } from '../planner/outcome.js';
 import type { HostArray, StepResult } from '../runtime/device.js';
 import type { FieldSpec, TraceMode, UserModel } from '../trace/model.js';
 import type { Logs } from './callbacks.js';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.js';
-import { type DeviceName, openCluster, pickDevice, startEarly } from './device.js';
+import { type DeviceName, openCluster, pickDevice, startEarly, threadsOf } from './device.js';
 import { feedOf, type Loaded, reportingRank, splitBatch } from './feed.js';
 import { measured } from './measured.js';
 import { learningRateOf, optimizerPlan } from './optimizer.js';
@@ -104,13 +104,13 @@ export class Session {
     const { profile } = this.options;
     if (profile !== undefined) this.profiler = new Profiler(profile);
     const numRanks = numRanksOf(this.options, shape.batchSize);
-    const early = await startEarly(numRanks, this.options, threadsPerWorker(numRanks, this.options));
+    const early = await startEarly(numRanks, this.options, threadsOf(this.options, numRanks));
     const { planned, device } = await this.planOnDevice(shape).catch(async (error) => {
       await early?.starting.abandon();
       throw error;
     });
     const { plan } = planned;
-    const threads = threadsPerWorker(plan.ranks.length, this.options);
+    const threads = threadsOf(this.options, plan.ranks.length);
     const cluster = await openCluster(plan, device, this.options, threads, early);
     // Every call on the cluster rejects with the same error; this keeps the promise itself from counting as unhandled.
     cluster.failure.catch(() => {});
@@ -267,9 +267,10 @@ export class Session {
     const measured = await cluster.measuredBytes();
     this.report.data.peakBytes = planned.plan.ranks.map(({ rank, persistentBytes }) => {
       const { control = 0, workspace = 0, ...arenas } = measured[rank]!;
+      const own = executables.map((one) => one.ranks[rank]!);
       return {
         rank,
-        planned: executables.reduce((sum, one) => sum + one.ranks[rank]!.arenaBytes, persistentBytes),
+        planned: own.reduce((sum, one) => sum + one.arenaBytes, persistentBytes + workspaceBytes(own)),
         measured: Object.values(arenas).reduce((sum, bytes) => sum + bytes, 0),
         workspace: workspace + control,
       };
@@ -323,10 +324,6 @@ function cannotRecord(profile: string): MerakError {
 
 function keyOf(mode: TraceMode, batchSize: number): string {
   return `${mode}@${batchSize}`;
-}
-
-export function threadsPerWorker(numRanks: number, options: Options): number {
-  return options.threadsPerWorker ?? Math.max(1, Math.floor(cpus().length / numRanks));
 }
 
 function concatenate(pieces: readonly HostArray[]): HostArray {

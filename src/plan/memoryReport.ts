@@ -1,5 +1,5 @@
 /** Planned memory of every rank: bytes per space and per arena, for printing and for comparing with what is measured. */
-import type { Plan, RankPlan, SpacePlan } from './plan.js';
+import type { Executable, Plan, RankPlan, SpacePlan } from './plan.js';
 
 export interface RankMemory {
   readonly rank: number;
@@ -8,13 +8,22 @@ export interface RankMemory {
   readonly spaces: Readonly<Record<string, number>>;
   /** Arena bytes per executable. */
   readonly executables: Readonly<Record<string, number>>;
-  /** The persistent arena and every executable's arena together: all are allocated at once. */
+  /** Kernel scratch and packed weights; 0 where no device has said. */
+  readonly workspaceBytes: number;
+  /** The persistent arena, every executable's arena and the workspace together: all are allocated at once. */
   readonly peakBytes: number;
+}
+
+/** The executables of a rank share one scratch, and keep their packed weights each for itself. */
+export function workspaceBytes(executables: readonly Pick<Executable, 'workspace'>[]): number {
+  const scratch = Math.max(0, ...executables.map(({ workspace }) => workspace?.scratchBytes ?? 0));
+  return executables.reduce((sum, { workspace }) => sum + (workspace?.keptBytes ?? 0), scratch);
 }
 
 export function rankMemory(plan: RankPlan): RankMemory {
   const sizes = (spaces: readonly SpacePlan[], prefix: string) =>
     spaces.map(({ space, bytesPerSlot, numSlots }) => [`${prefix}${space}`, bytesPerSlot * numSlots] as const);
+  const workspace = workspaceBytes(plan.executables);
   const executables = plan.executables.map(({ name, arenaBytes }) => [name, arenaBytes] as const);
   return {
     rank: plan.rank,
@@ -22,9 +31,11 @@ export function rankMemory(plan: RankPlan): RankMemory {
     spaces: Object.fromEntries([
       ...sizes(plan.persistentSpaces, ''),
       ...plan.executables.flatMap(({ name, spaces }) => sizes(spaces, `${name}/`)),
+      ...(workspace > 0 ? [['workspace', workspace] as const] : []),
     ]),
     executables: Object.fromEntries(executables),
-    peakBytes: executables.reduce((sum, [, bytes]) => sum + bytes, plan.persistentBytes),
+    workspaceBytes: workspace,
+    peakBytes: executables.reduce((sum, [, bytes]) => sum + bytes, plan.persistentBytes + workspace),
   };
 }
 

@@ -250,7 +250,18 @@ export interface Executable {
   /** Per micro-batch results in `sent`, last stage of a predict executable only. */
   readonly outputs: readonly OutputPlan[];
   readonly constants: readonly { readonly offset: number; readonly data: Float32Array | Int32Array | Uint8Array }[];
+  /** What its kernels take beside the arenas; absent where no device has said. Planning only: workers are not told. */
+  readonly workspace?: Workspace;
 }
+
+/** Bytes of kernels beside the arenas: scratch, of which a rank has one for all its executables, and packed weights they keep. */
+export interface Workspace {
+  readonly scratchBytes: number;
+  readonly keptBytes: number;
+}
+
+/** Asks the device what an executable's kernels will take there. */
+export type WorkspaceOf = (executable: Executable, rank: Pick<RankPlan, 'persistentSpaces'>) => Workspace;
 
 export interface RankPlan {
   readonly rank: number;

@@ -7,9 +7,10 @@ import type { Schedule, Task } from '../pipeline/schedule.js';
 import { virtualStageOf } from '../pipeline/virtualStages.js';
 import { chunkField } from '../plan/chunks.js';
 import { buildRankExecutable } from '../plan/executable.js';
+import { workspaceBytes } from '../plan/memoryReport.js';
 import { buildGroups, chunkLayoutOf, coordinatesOf, numRanks } from '../plan/mesh.js';
 import { layOutParameters, numMoments } from '../plan/parameters.js';
-import type { Executable, Mesh, OptimizerPlan, Plan, RankPlan } from '../plan/plan.js';
+import type { Executable, Mesh, OptimizerPlan, Plan, RankPlan, WorkspaceOf } from '../plan/plan.js';
 import type { RecomputeMode } from '../recompute/saved.js';
 import type { SequenceParallel } from '../tensorparallel/search.js';
 import { localShape } from '../tensorparallel/shards.js';
@@ -59,6 +60,10 @@ export interface PlanInput {
   readonly seed?: number | undefined;
   /** Per rank. */
   readonly memoryLimitBytes?: number | undefined;
+  /** Asked what kernels take beside the arenas, which then counts in the planned peak. Default: nobody, and it does not. */
+  readonly workspaceOf?: WorkspaceOf | undefined;
+  /** Bytes of the limit that recomputation leaves to kernels. Default 0, and more where the first plan shows it. */
+  readonly workspaceBytes?: number | undefined;
   /** What stages are balanced by. Default: cores of the reference CPU. */
   readonly costs?: ClusterCosts | undefined;
 }
@@ -163,6 +168,7 @@ export function buildPlan(input: PlanInput): Plan {
     ranks,
     others,
     memoryLimitBytes,
+    workspaceBytes: input.workspaceBytes,
   });
   const training = lowerTraining(split, context, keep, splitsWeights);
   const tasks = effectiveTasks(schedule, training);
@@ -182,7 +188,12 @@ export function buildPlan(input: PlanInput): Plan {
   const complete = ranks.map(
     (rank): RankPlan => ({
       ...rank,
-      executables: [trainExecutable(rank), ...others.flatMap((perRank) => perRank[rank.rank] ?? [])],
+      executables: [trainExecutable(rank), ...others.flatMap((perRank) => perRank[rank.rank] ?? [])].map(
+        (executable) =>
+          input.workspaceOf === undefined
+            ? executable
+            : { ...executable, workspace: input.workspaceOf(executable, rank) },
+      ),
     }),
   );
   const plan: Plan = {
@@ -200,6 +211,15 @@ export function buildPlan(input: PlanInput): Plan {
     ranks: complete,
   };
   if (input.memoryLimitBytes !== undefined) {
+    const taken = Math.max(...complete.map(({ executables }) => workspaceBytes(executables)));
+    // What kernels take is known once there is a plan; recomputation then has so much less to keep values in.
+    if (
+      recompute === 'auto' &&
+      taken > (input.workspaceBytes ?? 0) &&
+      largestPeakBytes(plan) > input.memoryLimitBytes
+    ) {
+      return buildPlan({ ...input, workspaceBytes: taken });
+    }
     checkMemory(plan, input.memoryLimitBytes, (change) =>
       buildPlan({ ...input, mesh, memoryLimitBytes: undefined, ...change }),
     );

@@ -79,12 +79,13 @@ export function explainPlan(plan: Plan, reason?: string, nativeKernels?: Readonl
     '  (parameters, FLOPs per micro-batch and bytes are those of one rank)',
     '',
     ...table([
-      ['rank', 'pp dp tp', 'persistent', ...Object.keys(report.ranks[0]?.executables ?? {}), 'total'],
+      ['rank', 'pp dp tp', 'persistent', ...Object.keys(report.ranks[0]?.executables ?? {}), 'workspace', 'total'],
       ...report.ranks.map((rank) => [
         String(rank.rank),
         `${rank.coordinates.pp}  ${rank.coordinates.dp}  ${rank.coordinates.tp}`,
         formatBytes(rank.persistentBytes),
         ...Object.values(rank.executables).map(formatBytes),
+        formatBytes(rank.workspaceBytes),
         formatBytes(rank.peakBytes),
       ]),
     ]),

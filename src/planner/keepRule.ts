@@ -18,6 +18,8 @@ export interface KeepContext {
   readonly others: readonly (readonly Executable[])[];
   /** Per rank; undefined: no limit, and `auto` keeps everything. */
   readonly memoryLimitBytes?: number | undefined;
+  /** Bytes of the limit that kernels take beside the arenas. */
+  readonly workspaceBytes?: number | undefined;
 }
 
 export function keepRuleFor(context: KeepContext): KeepRule {
@@ -33,7 +35,7 @@ export function keepRuleFor(context: KeepContext): KeepRule {
   return (stage, chunks) =>
     keepWithin({
       chunks,
-      budgetBytes: memoryLimitBytes - besideTraining(context, stage),
+      budgetBytes: memoryLimitBytes - (context.workspaceBytes ?? 0) - besideTraining(context, stage),
       nodeSeconds: (graph, node) => callSeconds(graph, node, costs),
       tasks: schedule.stages[stage] ?? [],
       numMicroBatches: schedule.numMicroBatches,

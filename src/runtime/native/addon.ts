@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { MerakError } from '../../errors.js';
 import type { Attrs, DType } from '../../graph/graph.js';
-import type { Executable, Group, RankPlan } from '../../plan/plan.js';
+import type { Executable, Group, RankPlan, Workspace } from '../../plan/plan.js';
 import type { ArenaHandle, HostArray, ParameterArray } from '../device.js';
 
 export interface TensorSpec {
@@ -118,6 +118,8 @@ export interface Addon {
   kernelNames(): string[];
   /** '' when the engine can compile the node, else why not. */
   supports(node: NodeSpec): string;
+  /** What the executable's kernels would take beside the arenas in an engine of so many threads. */
+  workspace(executable: Executable, plan: Pick<RankPlan, 'persistentSpaces'>, threads: number): Workspace;
   /** Compiles and runs one node on the calling thread. */
   runKernel(node: NodeSpec, inputs: readonly HostArray[], options?: RunKernelOptions): HostArray[];
   /** As `runKernel`, `repeat` times (two or more); the last element is the seconds of the fastest run. */

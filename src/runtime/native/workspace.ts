@@ -1,0 +1,30 @@
+/** What the native engine's kernels take beside the arenas, asked of the addon without allocating any of it. */
+import type { Program, Workspace, WorkspaceOf } from '../../plan/plan.js';
+import { loadAddon } from './addon.js';
+import { toMerakError } from './error.js';
+
+/**
+ * For engines of so many threads. Replicas share their programs, so each is asked about once. Nothing where the engine cannot run
+ * the executable, or is not there: it will not run it then.
+ */
+export function nativeWorkspace(threads: number): WorkspaceOf {
+  const known = new WeakMap<readonly Program[], Workspace>();
+  return (executable, rank) => {
+    let workspace = known.get(executable.programs);
+    if (workspace === undefined) {
+      workspace = ask(executable, rank, threads);
+      known.set(executable.programs, workspace);
+    }
+    return workspace;
+  };
+}
+
+function ask(executable: Parameters<WorkspaceOf>[0], rank: Parameters<WorkspaceOf>[1], threads: number): Workspace {
+  try {
+    return loadAddon().workspace(executable, rank, threads);
+  } catch (error) {
+    const problem = toMerakError(error);
+    if (problem.code === 'engine/unsupported') return { scratchBytes: 0, keptBytes: 0 };
+    throw problem;
+  }
+}
