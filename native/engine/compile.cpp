@@ -13,6 +13,9 @@ const std::set<std::string> kViews = {"Reshape", "Identity", "ExpandDims", "Mera
 // Kernels that take `accumulate`: their output may be added to where it lies.
 const std::set<std::string> kAccumulating = {"BatchMatMul", "_FusedMatMul", "MerakEmbeddingGrad", "MerakColumnSum"};
 
+// Kernels that may keep their second input, a weight, in the layout they like.
+const std::set<std::string> kProducts = {"BatchMatMul", "_FusedMatMul", "MerakProduct"};
+
 bool is_view(const ProgramNode& node) { return kViews.contains(node.kernel); }
 
 class Rewriter {
@@ -167,7 +170,7 @@ CompiledProgram compile_program(const Program& program, const Spaces& spaces, bo
       result.outputs.push_back(place_of(program.values[id]));
     }
     // A product's right operand that is a parameter which the program itself leaves alone.
-    if (repeats && node.inputs.size() >= 2 && (node.kernel == "BatchMatMul" || node.kernel == "_FusedMatMul")) {
+    if (repeats && node.inputs.size() >= 2 && kProducts.contains(node.kernel)) {
       const ProgramValue& weight = program.values[static_cast<size_t>(node.inputs[1])];
       spec.attrs.values["weightStays"] = weight.space == Space::parameters && !writes_parameters(program);
     }

@@ -18,6 +18,7 @@ import { embedding, embeddingGrad } from './embedding.js';
 import { gelu, geluGrad } from './gelu.js';
 import { layerNorm, layerNormGrad } from './layerNorm.js';
 import { packedAttention, packedAttentionGrad } from './packedAttention.js';
+import { product } from './product.js';
 import { dropout, random } from './random.js';
 import { shardedCrossEntropy, softmaxCrossEntropy, softmaxCrossEntropyGrad } from './softmaxCrossEntropy.js';
 import { vocabParallelCrossEntropy } from './vocabParallelCrossEntropy.js';
@@ -28,6 +29,7 @@ export const KERNELS: readonly KernelDefinition[] = [
   packedAttention,
   packedAttentionGrad,
   columnSum,
+  product,
   layerNorm,
   layerNormGrad,
   gelu,
