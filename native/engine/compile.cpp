@@ -14,7 +14,7 @@ const std::set<std::string> kViews = {"Reshape", "Identity", "ExpandDims", "Mera
 const std::set<std::string> kAccumulating = {"BatchMatMul", "_FusedMatMul", "MerakEmbeddingGrad", "MerakColumnSum"};
 
 // Kernels that may keep their second input, a weight, in the layout they like.
-const std::set<std::string> kProducts = {"BatchMatMul", "_FusedMatMul", "MerakQuantisedMatMul"};
+const std::set<std::string> kProducts = {"BatchMatMul", "_FusedMatMul", "MerakProduct", "MerakQuantisedMatMul"};
 
 bool is_view(const ProgramNode& node) { return kViews.contains(node.kernel); }
 

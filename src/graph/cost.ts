@@ -50,6 +50,11 @@ function matMulFlops({ node, shape, outputSize }: Facts): number {
   return 2 * outputSize * inner;
 }
 
+/** Of the product alone; its second output, if any, is an activation of the first. */
+function productFlops(facts: Facts): number {
+  return matMulFlops({ ...facts, outputSize: facts.outputSize / facts.node.outputs.length });
+}
+
 /** Every output element sums a filter window over the input channels: filter [h, w, in, out]. */
 function convFlops({ shape, outputSize }: Facts): number {
   const filter = shape('filter');
@@ -110,6 +115,7 @@ function windowFlops({ node, outputSize }: Facts): number {
 const EXACT: Readonly<Record<string, (facts: Facts) => number>> = {
   BatchMatMul: matMulFlops,
   _FusedMatMul: matMulFlops,
+  MerakProduct: productFlops,
   Einsum: einsumFlops,
   Conv2D: convFlops,
   FusedConv2D: convFlops,

@@ -31,7 +31,7 @@ export const layerNorm: KernelDefinition = {
 /** dx = rstd (g - mean(g) - xhat mean(g xhat)) with g = dy gamma (Ba et al. 2016, differentiated). */
 export const layerNormGrad: KernelDefinition = {
   kernel: 'MerakLayerNormGrad',
-  inputs: ['dy', 'x', 'gamma', 'mean', 'rstd'],
+  inputs: ['dy', 'x', 'gamma', 'mean', 'rstd', 'residual?'],
   reference(inputs) {
     const dy = input(inputs, 'dy');
     const rstd = tf.expandDims(input(inputs, 'rstd'), -1);
@@ -40,6 +40,7 @@ export const layerNormGrad: KernelDefinition = {
     const projection = tf.mul(normalised, tf.mean(tf.mul(g, normalised), -1, true));
     const dx = tf.mul(rstd, tf.sub(tf.sub(g, tf.mean(g, -1, true)), projection));
     const leading = dy.shape.slice(0, -1).map((_, dim) => dim);
-    return [dx, tf.sum(tf.mul(dy, normalised), leading), tf.sum(dy, leading)];
+    const whole = inputs.residual === undefined ? dx : tf.add(dx, inputs.residual);
+    return [whole, tf.sum(tf.mul(dy, normalised), leading), tf.sum(dy, leading)];
   },
 };

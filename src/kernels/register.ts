@@ -18,6 +18,7 @@ import { embedding, embeddingGrad } from './embedding.js';
 import { gelu, geluGrad } from './gelu.js';
 import { layerNorm, layerNormGrad } from './layerNorm.js';
 import { packedAttention, packedAttentionGrad } from './packedAttention.js';
+import { product } from './product.js';
 import { quantise, quantisedMatMul } from './quantised.js';
 import { dropout, random } from './random.js';
 import { shardedCrossEntropy, softmaxCrossEntropy, softmaxCrossEntropyGrad } from './softmaxCrossEntropy.js';
@@ -29,6 +30,7 @@ export const KERNELS: readonly KernelDefinition[] = [
   packedAttention,
   packedAttentionGrad,
   columnSum,
+  product,
   layerNorm,
   layerNormGrad,
   gelu,

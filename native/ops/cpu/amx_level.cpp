@@ -1,4 +1,5 @@
 // Whether the tile unit may be used.
+#include "ops/cpu/amx/attention.h"
 #include "ops/cpu/amx/product.h"
 
 #if defined(MERAK_HAS_AMX)
@@ -35,8 +36,13 @@ bool available() {
 #else
 
 bool available() { return false; }
-size_t rows_at_once(const Product&) { return 0; }
-void multiply(const Product&, const Finish&, size_t, size_t, size_t, size_t) {}
+size_t rows_at_once(size_t, size_t, bool) { return 0; }
+void multiply(const Product&, const Finish&, size_t, size_t) {}
+size_t attention_workspace(const AttentionHead&) { return 0; }
+size_t attention_grad_workspace(const AttentionHead&) { return 0; }
+void attention(const AttentionHead&, const uint16_t*, const uint16_t*, const uint16_t*, void*, float*, void*) {}
+void attention_grad(const AttentionHead&, const void*, const uint16_t*, const uint16_t*, const uint16_t*, const void*, const float*, void*,
+                    void*, void*, void*) {}
 
 #endif
 

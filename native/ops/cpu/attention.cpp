@@ -2,7 +2,12 @@
 // MerakPackedAttentionGrad): heads in parallel, each in its own workspace.
 #include <omp.h>  // threads
 
+#include <functional>  // std::function
+
+#include "ops/cpu/amx/attention.h"  // the tile unit's
+#include "ops/cpu/amx/product.h"    // available
 #include "ops/cpu/isa/attention.h"  // the loops
+#include "ops/cpu/isa/bf16.h"       // from_bf16
 #include "ops/cpu/make_kernel.h"    // make_kernel
 
 namespace merak {
@@ -33,7 +38,7 @@ AttentionPlan plan_of(const NodeSpec& spec, bool packed) {
     const std::vector<int64_t> head = spec.attrs.ints("headShape");
     const TensorType& qkv = spec.inputs[input_index(spec, "qkv")];
     require(head.size() == 4 && qkv.numel() == 3 * head[0] * head[1] * head[2] * head[3], "qkv must be three times headShape");
-    require(qkv.dtype == DType::f32, "qkv must be float32");
+    require(qkv.dtype == DType::f32 || qkv.dtype == DType::bf16, "qkv must be float");
     q = k = Shape(head.begin(), head.end());
   } else {
     q = spec.inputs[input_index(spec, "q")].shape;
@@ -41,13 +46,14 @@ AttentionPlan plan_of(const NodeSpec& spec, bool packed) {
     require(q.size() == 4 && k.size() == 4, "q and k must be [B,T,h,d]");
     require(q[0] == k[0] && q[2] == k[2] && q[3] == k[3], "q and k differ in batch, heads or depth");
   }
-  AttentionPlan plan;
+  AttentionPlan plan{};
   plan.packed = packed;
   plan.batch = q[0];
   plan.num_heads = q[2];
   const size_t hidden = static_cast<size_t>(q[2] * q[3]);
   plan.head = {static_cast<int>(q[1]), static_cast<int>(k[1]), static_cast<int>(q[3]), packed ? 3 * hidden : hidden, hidden,
-               static_cast<float>(spec.attrs.number("scale")), spec.attrs.flag("causal", false), nullptr, false, false};
+               static_cast<float>(spec.attrs.number("scale")), spec.attrs.flag("causal", false), nullptr, false, false, false, false};
+  plan.head.narrow = packed && spec.inputs[input_index(spec, "qkv")].dtype == DType::bf16;
   plan.mask = spec.input("mask");
   if (plan.mask >= 0) {
     const TensorType& mask = spec.inputs[static_cast<size_t>(plan.mask)];
@@ -75,58 +81,133 @@ struct Operands {
   }
 };
 
+// Rows of one head in float32: where they lie, or widened into the workspace.
+class Widened {
+ public:
+  explicit Widened(float* workspace) : free_(workspace) {}
+  const float* rows(const void* data, bool narrow, int num_rows, int depth, size_t stride) {
+    if (!narrow) return static_cast<const float*>(data);
+    float* rows = free_;
+    for (int r = 0; r < num_rows; r++)
+      MERAK_PICK(from_bf16)(static_cast<const uint16_t*>(data) + static_cast<size_t>(r) * stride, rows + static_cast<size_t>(r) * stride, static_cast<size_t>(depth));
+    free_ += static_cast<size_t>(num_rows) * stride;
+    return rows;
+  }
+  float* rest() const { return free_; }
+
+ private:
+  float* free_;
+};
+
+using Forward = std::function<void(const AttentionHead&, const void* q, const void* k, const void* v, void* out, float* logsumexp, void* workspace)>;
+using Gradient = std::function<void(const AttentionHead&, const void* dy, const void* q, const void* k, const void* v, const void* out,
+                                    const float* logsumexp, void* dq, void* dk, void* dv, void* workspace)>;
+
+// Floats that widening a head's bfloat16 inputs takes. They keep their stride.
+size_t widened_size(const AttentionHead& head) {
+  const auto tq = static_cast<size_t>(head.num_queries), tk = static_cast<size_t>(head.num_keys);
+  return (head.narrow ? (tq + 2 * tk) * head.stride : 0) + (head.narrow_dy ? tq * head.out_stride : 0);
+}
+
+Forward forward_of(const AttentionHead& head) {
+  if (head.narrow && amx::available())
+    return [](const AttentionHead& one, const void* q, const void* k, const void* v, void* out, float* logsumexp, void* workspace) {
+      const auto narrow = [](const void* data) { return static_cast<const uint16_t*>(data); };
+      amx::attention(one, narrow(q), narrow(k), narrow(v), out, logsumexp, workspace);
+    };
+  return [](const AttentionHead& one, const void* q, const void* k, const void* v, void* out, float* logsumexp, void* workspace) {
+    Widened widened(static_cast<float*>(workspace));
+    const float* wide_q = widened.rows(q, one.narrow, one.num_queries, one.depth, one.stride);
+    const float* wide_k = widened.rows(k, one.narrow, one.num_keys, one.depth, one.stride);
+    const float* wide_v = widened.rows(v, one.narrow, one.num_keys, one.depth, one.stride);
+    MERAK_PICK(attention)(one, wide_q, wide_k, wide_v, out, logsumexp, widened.rest());
+  };
+}
+
+Gradient gradient_of(const AttentionHead& head) {
+  if (head.narrow && amx::available())
+    return [](const AttentionHead& one, const void* dy, const void* q, const void* k, const void* v, const void* out, const float* logsumexp,
+              void* dq, void* dk, void* dv, void* workspace) {
+      const auto narrow = [](const void* data) { return static_cast<const uint16_t*>(data); };
+      amx::attention_grad(one, dy, narrow(q), narrow(k), narrow(v), out, logsumexp, dq, dk, dv, workspace);
+    };
+  return [](const AttentionHead& one, const void* dy, const void* q, const void* k, const void* v, const void* out, const float* logsumexp,
+            void* dq, void* dk, void* dv, void* workspace) {
+    Widened widened(static_cast<float*>(workspace));
+    const float* wide_q = widened.rows(q, one.narrow, one.num_queries, one.depth, one.stride);
+    const float* wide_k = widened.rows(k, one.narrow, one.num_keys, one.depth, one.stride);
+    const float* wide_v = widened.rows(v, one.narrow, one.num_keys, one.depth, one.stride);
+    const float* wide_dy = widened.rows(dy, one.narrow_dy, one.num_queries, one.depth, one.out_stride);
+    MERAK_PICK(attention_grad)(one, wide_dy, wide_q, wide_k, wide_v, out, logsumexp, dq, dk, dv, widened.rest());
+  };
+}
+
+// Bytes of workspace for each thread.
+size_t workspace_bytes(const AttentionHead& head, bool gradient) {
+  size_t bytes = 0;
+  if (head.narrow && amx::available()) {
+    bytes = gradient ? amx::attention_grad_workspace(head) : amx::attention_workspace(head);
+  } else {
+    const size_t own = gradient ? attention_grad_workspace(head.num_keys, head.depth) : attention_workspace(head.num_keys, head.depth);
+    bytes = (own + widened_size(head)) * sizeof(float);
+  }
+  return (bytes + 63) / 64 * 64;
+}
+
 std::unique_ptr<Kernel> make_forward(const NodeSpec& spec, bool packed) {
   AttentionPlan plan = plan_of(spec, packed);
   plan.head.narrow_out = spec.outputs[0].dtype == DType::bf16;
   const Operands operands(spec, plan);
-  const size_t workspace = attention_workspace(plan.head.num_keys, plan.head.depth);
-  const auto run_head = MERAK_PICK(attention);
+  const size_t workspace = workspace_bytes(plan.head, false);
+  const Forward run_head = forward_of(plan.head);
   return make_kernel(
       [=](const void* const* inputs, void* const* outputs, RunContext& context) {
-        const auto *q = static_cast<const float*>(inputs[operands.q]), *k = static_cast<const float*>(inputs[operands.k]) + operands.k_at,
-                   *v = static_cast<const float*>(inputs[operands.v]) + operands.v_at;
         auto* logsumexp = static_cast<float*>(outputs[1]);
         const int tq = plan.head.num_queries, tk = plan.head.num_keys;
+        const bool narrow = plan.head.narrow;
 #pragma omp parallel for schedule(static) num_threads(plan.num_threads)
         for (int64_t task = 0; task < plan.batch * plan.num_heads; task++) {
           const int64_t b = task / plan.num_heads, h = task % plan.num_heads;
           const size_t at_q = plan.offset(b, h, tq, plan.head.stride), at_k = plan.offset(b, h, tk, plan.head.stride);
-          run_head(plan.at(b, inputs), q + at_q, k + at_k, v + at_k,
+          run_head(plan.at(b, inputs), moved(inputs[operands.q], at_q, narrow), moved(inputs[operands.k], operands.k_at + at_k, narrow),
+                   moved(inputs[operands.v], operands.v_at + at_k, narrow),
                    moved(outputs[0], plan.offset(b, h, tq, plan.head.out_stride), plan.head.narrow_out), logsumexp + task * tq,
-                   static_cast<float*>(context.scratch) + static_cast<size_t>(omp_get_thread_num()) * workspace);
+                   static_cast<std::byte*>(context.scratch) + static_cast<size_t>(omp_get_thread_num()) * workspace);
         }
       },
-      workspace * sizeof(float) * static_cast<size_t>(plan.num_threads));
+      workspace * static_cast<size_t>(plan.num_threads));
 }
 
 std::unique_ptr<Kernel> make_gradient(const NodeSpec& spec, bool packed) {
   AttentionPlan plan = plan_of(spec, packed);
   const size_t idy = input_index(spec, "dy"), iout = input_index(spec, "out"), ilse = input_index(spec, "logsumexp");
-  require(spec.inputs[idy].dtype == DType::f32, "dy must be float32");
+  plan.head.narrow_dy = spec.inputs[idy].dtype == DType::bf16;
+  require(plan.head.narrow_dy || spec.inputs[idy].dtype == DType::f32, "dy must be float");
   plan.head.narrow_out = spec.inputs[iout].dtype == DType::bf16;
   plan.head.narrow_gradient = spec.outputs[0].dtype == DType::bf16;
   const Operands operands(spec, plan);
-  const size_t workspace = attention_grad_workspace(plan.head.num_keys, plan.head.depth);
-  const auto run_head = MERAK_PICK(attention_grad);
+  const size_t workspace = workspace_bytes(plan.head, true);
+  const Gradient run_head = gradient_of(plan.head);
   return make_kernel(
       [=](const void* const* inputs, void* const* outputs, RunContext& context) {
-        const auto input = [&](size_t i) { return static_cast<const float*>(inputs[i]); };
         void* dk = packed ? outputs[0] : outputs[1];
         void* dv = packed ? outputs[0] : outputs[2];
         const int tq = plan.head.num_queries, tk = plan.head.num_keys;
-        const bool narrow = plan.head.narrow_gradient;
+        const bool narrow = plan.head.narrow, narrow_gradient = plan.head.narrow_gradient;
 #pragma omp parallel for schedule(static) num_threads(plan.num_threads)
         for (int64_t task = 0; task < plan.batch * plan.num_heads; task++) {
           const int64_t b = task / plan.num_heads, h = task % plan.num_heads;
           const size_t at_q = plan.offset(b, h, tq, plan.head.stride), at_k = plan.offset(b, h, tk, plan.head.stride),
                        at_out = plan.offset(b, h, tq, plan.head.out_stride);
-          run_head(plan.at(b, inputs), input(idy) + at_out, input(operands.q) + at_q, input(operands.k) + operands.k_at + at_k,
-                   input(operands.v) + operands.v_at + at_k, moved(inputs[iout], at_out, plan.head.narrow_out), input(ilse) + task * tq,
-                   moved(outputs[0], at_q, narrow), moved(dk, operands.k_at + at_k, narrow), moved(dv, operands.v_at + at_k, narrow),
-                   static_cast<float*>(context.scratch) + static_cast<size_t>(omp_get_thread_num()) * workspace);
+          run_head(plan.at(b, inputs), moved(inputs[idy], at_out, plan.head.narrow_dy), moved(inputs[operands.q], at_q, narrow),
+                   moved(inputs[operands.k], operands.k_at + at_k, narrow), moved(inputs[operands.v], operands.v_at + at_k, narrow),
+                   moved(inputs[iout], at_out, plan.head.narrow_out), static_cast<const float*>(inputs[ilse]) + task * tq,
+                   moved(outputs[0], at_q, narrow_gradient), moved(dk, operands.k_at + at_k, narrow_gradient),
+                   moved(dv, operands.v_at + at_k, narrow_gradient),
+                   static_cast<std::byte*>(context.scratch) + static_cast<size_t>(omp_get_thread_num()) * workspace);
         }
       },
-      workspace * sizeof(float) * static_cast<size_t>(plan.num_threads));
+      workspace * static_cast<size_t>(plan.num_threads));
 }
 
 }  // namespace

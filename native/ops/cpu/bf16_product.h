@@ -32,8 +32,9 @@ std::unique_ptr<Bf16Product> make_tile_product(const Bf16ProductPlan& plan, cons
 std::unique_ptr<Bf16Product> make_onednn_product(const Bf16ProductPlan& plan, const NodeSpec& spec);
 std::unique_ptr<Bf16Product> make_widened_product(const Bf16ProductPlan& plan);
 
-// The left operand as bfloat16 rows `stride` >= k apart, zeros past k. The right operand, packed in strips.
-void copy_left(const Bf16ProductPlan& plan, const void* a, size_t stride, uint16_t* copied);
+// Rows [begin, end) of the left operand as bfloat16, `stride` >= k apart, zeros past k; on this thread.
+void copy_left(const Bf16ProductPlan& plan, const void* a, size_t begin, size_t end, size_t stride, uint16_t* copied);
+// The whole right operand, packed in strips.
 void pack_right(const Bf16ProductPlan& plan, const void* b, size_t strip, uint16_t* packed);
 
 }  // namespace merak

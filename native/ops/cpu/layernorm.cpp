@@ -1,6 +1,7 @@
 // MerakLayerNorm and MerakLayerNormGrad.
 #include <cstring>  // memset
 
+#include "ops/cpu/isa/bf16.h"     // from_bf16
 #include "ops/cpu/isa/fused.h"    // the row loops
 #include "ops/cpu/make_kernel.h"  // make_kernel
 #include "ops/cpu/parallel.h"     // parallel_for
@@ -49,35 +50,49 @@ constexpr int64_t kMaxPieces = 32;
 std::unique_ptr<Kernel> make_layer_norm_grad(const NodeSpec& spec) {
   const size_t idy = input_index(spec, "dy"), ix = input_index(spec, "x"), ig = input_index(spec, "gamma"),
                im = input_index(spec, "mean"), ir = input_index(spec, "rstd");
+  const int residual = spec.input("residual");
   const Rows rows = rows_of(spec, ix);
+  const DType dy_type = spec.inputs[idy].dtype;
+  require(dy_type == DType::f32 || dy_type == DType::bf16, "dy must be float");
+  require(residual < 0 || (spec.inputs[static_cast<size_t>(residual)].dtype == DType::f32 &&
+                           spec.inputs[static_cast<size_t>(residual)].numel() == spec.inputs[ix].numel()),
+          "residual must be float32, as large as x");
+  const bool narrow = dy_type == DType::bf16;
   const int64_t piece = std::max<int64_t>(8, (rows.num_rows + kMaxPieces - 1) / kMaxPieces);
   const int64_t num_pieces = (rows.num_rows + piece - 1) / piece;
   const size_t width = static_cast<size_t>(rows.width);
+  const size_t partial_size = (narrow ? 3 : 2) * width;  // the sums of a piece, and a row of dy widened
   const auto row = MERAK_PICK(layer_norm_grad_row);
   const auto add = MERAK_PICK(add_to);
+  const auto widen = MERAK_PICK(from_bf16);
   return make_kernel(
       [=](const void* const* inputs, void* const* outputs, RunContext& context) {
-        const auto *dy = static_cast<const float*>(inputs[idy]), *x = static_cast<const float*>(inputs[ix]),
-                   *gamma = static_cast<const float*>(inputs[ig]), *mean = static_cast<const float*>(inputs[im]),
-                   *rstd = static_cast<const float*>(inputs[ir]);
+        const auto *x = static_cast<const float*>(inputs[ix]), *gamma = static_cast<const float*>(inputs[ig]),
+                   *mean = static_cast<const float*>(inputs[im]), *rstd = static_cast<const float*>(inputs[ir]);
+        const auto* more = residual < 0 ? nullptr : static_cast<const float*>(inputs[residual]);
         auto *dx = static_cast<float*>(outputs[0]), *dgamma = static_cast<float*>(outputs[1]), *dbeta = static_cast<float*>(outputs[2]);
         auto* partial = static_cast<float*>(context.scratch);
-        std::memset(partial, 0, static_cast<size_t>(num_pieces) * 2 * width * sizeof(float));
 #pragma omp parallel for schedule(static) if (num_pieces > 1)
         for (int64_t p = 0; p < num_pieces; p++) {
-          float* sums = partial + static_cast<size_t>(p) * 2 * width;
-          for (int64_t r = p * piece; r < std::min(rows.num_rows, (p + 1) * piece); r++)
-            row(dy + r * rows.width, x + r * rows.width, gamma, mean[r], rstd[r], dx + r * rows.width, sums, sums + width, width);
+          float* sums = partial + static_cast<size_t>(p) * partial_size;
+          float* widened = sums + 2 * width;
+          std::memset(sums, 0, 2 * width * sizeof(float));
+          for (int64_t r = p * piece; r < std::min(rows.num_rows, (p + 1) * piece); r++) {
+            const int64_t at = r * rows.width;
+            if (narrow) widen(static_cast<const uint16_t*>(inputs[idy]) + at, widened, width);
+            const float* dy = narrow ? widened : static_cast<const float*>(inputs[idy]) + at;
+            row(dy, x + at, gamma, mean[r], rstd[r], more ? more + at : nullptr, dx + at, sums, sums + width, width);
+          }
         }
         std::memset(dgamma, 0, width * sizeof(float));
         std::memset(dbeta, 0, width * sizeof(float));
         for (int64_t p = 0; p < num_pieces; p++) {
-          const float* sums = partial + static_cast<size_t>(p) * 2 * width;
+          const float* sums = partial + static_cast<size_t>(p) * partial_size;
           add(sums, dgamma, width);
           add(sums + width, dbeta, width);
         }
       },
-      static_cast<size_t>(num_pieces) * 2 * width * sizeof(float));
+      static_cast<size_t>(num_pieces) * partial_size * sizeof(float));
 }
 
 }  // namespace

@@ -138,6 +138,7 @@ void register_matmul_kernels() {
   };
   register_kernel("BatchMatMul", factory);
   register_kernel("_FusedMatMul", factory);
+  register_kernel("MerakProduct", make_bf16_matmul);
 }
 
 }  // namespace merak

@@ -110,7 +110,10 @@ class NarrowProduct final : public OneDnnProduct {
  protected:
   void* left(const void* a, void* scratch) const override {
     if (!copies_) return const_cast<void*>(a);
-    copy_left(plan_, a, plan_.k, static_cast<uint16_t*>(scratch));
+    parallel_for(static_cast<int64_t>(plan_.m), 64, [&](int64_t begin, int64_t end) {
+      const auto row = static_cast<size_t>(begin);
+      copy_left(plan_, a, row, static_cast<size_t>(end), plan_.k, static_cast<uint16_t*>(scratch) + row * plan_.k);
+    });
     return scratch;
   }
   void* right(const void* b, const RunContext& context, void* scratch) override {

@@ -27,7 +27,8 @@ class TileProduct final : public Bf16Product {
     const size_t packed_bytes = packed_strips(plan.n, kStrip) * packed_strip_size(plan.k, kStrip) * sizeof(uint16_t);
     weight_ = KeptWeight(spec, packed_bytes, static_cast<int64_t>(plan.m));
     copied_at_ = weight_.stays() ? 0 : up(packed_bytes, 64);
-    scratch_bytes_ = copied_at_ + (copies_ ? plan.m * stride_ * sizeof(uint16_t) : 0);
+    cut();
+    scratch_bytes_ = copied_at_ + (copies_ ? threads_ * rows_ * stride_ * sizeof(uint16_t) : 0);
   }
 
   size_t scratch_bytes() const override { return scratch_bytes_; }
@@ -36,34 +37,38 @@ class TileProduct final : public Bf16Product {
 
   void run(const void* a, const void* b, const Finish& finish, RunContext& context) override {
     auto* scratch = static_cast<std::byte*>(context.scratch);
-    auto* copied = reinterpret_cast<uint16_t*>(scratch + copied_at_);
-    if (copies_) copy_left(plan_, a, stride_, copied);
     const void* packed = weight_.get(context, scratch, [&](void* at) { pack_right(plan_, b, kStrip, static_cast<uint16_t*>(at)); });
-    const amx::Product product{copies_ ? copied : static_cast<const uint16_t*>(a), stride_, static_cast<const uint16_t*>(packed),
-                               plan_.m, plan_.n, plan_.k, plan_.accumulate};
-    multiply(product, finish);
+    const size_t strips = packed_strips(plan_.n, kStrip), across = parts(strips, columns_), tasks = parts(plan_.m, rows_) * across;
+#pragma omp parallel for schedule(static) if (tasks > 1) num_threads(static_cast<int>(threads_))
+    for (size_t task = 0; task < tasks; task++) {
+      const size_t row = task / across * rows_, row_end = std::min(plan_.m, row + rows_);
+      const size_t strip = task % across * columns_, strip_end = std::min(strips, strip + columns_);
+      const auto* left = static_cast<const uint16_t*>(a) + row * stride_;
+      if (copies_) {
+        auto* copied = reinterpret_cast<uint16_t*>(scratch + copied_at_) + static_cast<size_t>(omp_get_thread_num()) * rows_ * stride_;
+        copy_left(plan_, a, row, row_end, stride_, copied);
+        left = copied;
+      }
+      amx::multiply({left, stride_, static_cast<const uint16_t*>(packed), row_end - row, plan_.n, plan_.k, plan_.accumulate},
+                    from_row(finish, row), strip, strip_end);
+    }
   }
 
  private:
   // Whole rows to each thread where there are enough; how the result is cut changes no sum.
-  void multiply(const amx::Product& product, const Finish& finish) const {
-    const auto threads = static_cast<size_t>(omp_get_max_threads());
-    const size_t strips = packed_strips(product.n, kStrip);
-    const size_t row_tasks = up(parts(product.m, amx::rows_at_once(product)), threads);
-    const bool by_rows = product.m >= row_tasks * kStrip;
-    const size_t rows = by_rows ? up(parts(product.m, row_tasks), kStrip) : up(product.m, kStrip);
-    const size_t columns = by_rows ? strips : parts(strips, threads);
-    const size_t across = parts(strips, columns), tasks = parts(product.m, rows) * across;
-#pragma omp parallel for schedule(static) if (tasks > 1)
-    for (size_t task = 0; task < tasks; task++) {
-      const size_t row = task / across * rows, strip = task % across * columns;
-      amx::multiply(product, finish, row, std::min(product.m, row + rows), strip, std::min(strips, strip + columns));
-    }
+  void cut() {
+    threads_ = static_cast<size_t>(omp_get_max_threads());
+    const size_t strips = packed_strips(plan_.n, kStrip);
+    const size_t row_tasks = up(parts(plan_.m, amx::rows_at_once(plan_.n, plan_.k, copies_)), threads_);
+    const bool by_rows = plan_.m >= row_tasks * kStrip;
+    rows_ = up(by_rows ? parts(plan_.m, row_tasks) : plan_.m, kStrip);
+    columns_ = by_rows ? strips : parts(strips, threads_);
   }
 
   Bf16ProductPlan plan_;
   bool copies_;
   size_t stride_, copied_at_, scratch_bytes_;
+  size_t threads_, rows_, columns_;  // of a task: rows, strips
   KeptWeight weight_;
 };
 

@@ -1,30 +1,50 @@
 /** Mixed precision: large products in bfloat16, and what only they read stored so. Sums, norms, softmax, loss and weights stay float32. */
 import { numElements } from '../cost.js';
 import type { Graph, Node, Value, ValueId } from '../graph.js';
+import { joinProducts } from './joinProducts.js';
+import { liveNodes } from './liveNodes.js';
 
 /** Below so many multiplications a product is too small to gain from rounding its operands. */
 const LEAST_PRODUCT = 32 ** 3;
 
-/** Kernels that can leave an output in bfloat16 (position of it). */
-const ROUNDS: Readonly<Record<string, number>> = {
-  MerakLayerNorm: 0,
-  MerakGelu: 0,
-  MerakGeluGrad: 0,
-  MerakPackedAttention: 0,
-  MerakPackedAttentionGrad: 0,
+/** Kernels that can leave outputs in bfloat16 (positions of them); products in bfloat16 can leave all of theirs. */
+const ROUNDS: Readonly<Record<string, readonly number[]>> = {
+  MerakLayerNorm: [0],
+  MerakGelu: [0],
+  MerakGeluGrad: [0],
+  MerakPackedAttention: [0],
+  MerakPackedAttentionGrad: [0],
 };
+/** Inputs that kernels take in bfloat16. */
+const TAKES: Readonly<Record<string, readonly string[]>> = {
+  MerakPackedAttention: ['qkv'],
+  MerakPackedAttentionGrad: ['dy', 'out', 'qkv'],
+  MerakGelu: ['x'],
+  MerakGeluGrad: ['dy', 'x'],
+  MerakLayerNormGrad: ['dy'],
+};
+const PRODUCT_TAKES: readonly string[] = ['a', 'b', 'point'];
 const VIEWS: ReadonlySet<string> = new Set(['Reshape', 'Identity', 'ExpandDims']);
 
 /**
- * Marks every BatchMatMul of two matrices with `precision: 'bf16'` and stores an activation as bfloat16 when nothing but such
- * products (and kernels that take it so) reads it. `fixed` are values whose type others rely on: outputs, messages, gradients.
+ * Marks every BatchMatMul of two matrices with `precision: 'bf16'`, joins to it what follows (joinProducts), and stores an activation
+ * as bfloat16 when nothing but such products and kernels that take it so reads it. `fixed` are values whose type others rely on:
+ * outputs, messages, gradients.
  */
-export function autocast(graph: Graph, fixed: ReadonlySet<ValueId>): Graph {
-  const nodes = graph.nodes.map((node) =>
+export function autocast(graph: Graph, numForwardNodes: number, fixed: ReadonlySet<ValueId>): Graph {
+  const marked = graph.nodes.map((node) =>
     isLargeProduct(graph, node) ? { ...node, attrs: { ...node.attrs, precision: 'bf16' } } : node,
   );
+  const relied = new Set([...fixed, ...[...graph.outputs, ...graph.updates].map(({ value }) => value)]);
+  return storeNarrow(joinProducts({ ...graph, nodes: marked }, numForwardNodes, relied), relied);
+}
+
+function storeNarrow(graph: Graph, fixed: ReadonlySet<ValueId>): Graph {
+  const { nodes } = graph;
   const readers = new Map<ValueId, { node: Node; name: string }[]>();
+  const live = liveNodes(graph, fixed);
   for (const node of nodes) {
+    if (!live.has(node)) continue;
     node.inputs.forEach((input, i) => {
       const list = readers.get(input) ?? [];
       list.push({ node, name: node.inputNames[i] ?? '' });
@@ -56,9 +76,11 @@ export function autocast(graph: Graph, fixed: ReadonlySet<ValueId>): Graph {
 
   const stored = new Set<ValueId>();
   for (const node of nodes) {
-    const position = ROUNDS[node.kernel];
-    const output = position === undefined ? undefined : node.outputs[position];
-    if (output !== undefined && isReadByProduct(output)) for (const value of storable(output) ?? []) stored.add(value);
+    const isProduct = node.attrs.precision === 'bf16';
+    node.outputs.forEach((output, position) => {
+      const can = isProduct ? readers.has(output) : ROUNDS[node.kernel]?.includes(position) && isReadByProduct(output);
+      if (can) for (const value of storable(output) ?? []) stored.add(value);
+    });
   }
   function isReadByProduct(value: ValueId): boolean {
     return (readers.get(value) ?? []).some(
@@ -90,9 +112,8 @@ function isLargeProduct(graph: Graph, node: Node): boolean {
 }
 
 function takesBf16(graph: Graph, node: Node, name: string): boolean {
-  if (node.attrs.precision === 'bf16') return true;
-  if (node.kernel === 'MerakPackedAttentionGrad') return name === 'out';
-  return node.kernel === 'Sum' && sumsRows(graph, node);
+  if (node.attrs.precision === 'bf16') return PRODUCT_TAKES.includes(name);
+  return TAKES[node.kernel]?.includes(name) || (node.kernel === 'Sum' && sumsRows(graph, node));
 }
 
 /** A sum over all dims but the last: a bias gradient. */

@@ -13,6 +13,7 @@ export interface OperatorCosts {
 const PRODUCTS: ReadonlySet<string> = new Set([
   'BatchMatMul',
   '_FusedMatMul',
+  'MerakProduct',
   'Einsum',
   'Conv2D',
   'FusedConv2D',

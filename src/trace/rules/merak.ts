@@ -16,6 +16,10 @@ export const merakRules: Rules = {
   },
   MerakPackedAttentionGrad: like('qkv'),
   MerakColumnSum: (inputs) => spec([need(inputs, 'x').shape.at(-1) ?? 1], 'float32'),
+  MerakProduct: (_, attrs) => {
+    const whole = spec(numbersAttr(attrs, 'outputShape'), 'float32');
+    return attrs.activatedShape === undefined ? whole : [whole, spec(numbersAttr(attrs, 'activatedShape'), 'float32')];
+  },
   MerakLayerNorm: (inputs) => {
     const x = need(inputs, 'x');
     const statistics = spec(x.shape.slice(0, -1), 'float32');

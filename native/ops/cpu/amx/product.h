@@ -20,10 +20,11 @@ struct Product {
   bool accumulate;  // out += a b; only where `finish` is plain and float32
 };
 
-// How many rows of A to multiply with every strip before the next ones: what the second-level cache holds.
-size_t rows_at_once(const Product& product);
+// How many rows of A a thread should multiply at a time, so that what is read over and over stays in the second-level cache: a right
+// operand of k x n, or the rows. `copies`: the rows are copied first.
+size_t rows_at_once(size_t n, size_t k, bool copies);
 
-// Rows [row_begin, row_end) (row_begin a multiple of 32) and strips [strip_begin, strip_end) of the result, on this thread.
-void multiply(const Product& product, const Finish& finish, size_t row_begin, size_t row_end, size_t strip_begin, size_t strip_end);
+// Strips [strip_begin, strip_end) of the result, on this thread.
+void multiply(const Product& product, const Finish& finish, size_t strip_begin, size_t strip_end);
 
 }  // namespace merak::amx

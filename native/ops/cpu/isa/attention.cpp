@@ -30,13 +30,6 @@ void transpose(const float* rows, int num_keys, int depth, size_t stride, float*
   }
 }
 
-// How many keys query i may see at most.
-int visible(const AttentionHead& head, int i) {
-  if (!head.causal) return head.num_keys;
-  const int last = i + 1 + head.num_keys - head.num_queries;
-  return last < 0 ? 0 : last < head.num_keys ? last : head.num_keys;
-}
-
 int round_up(int n) { return (n + 15) / 16 * 16; }
 
 constexpr int kLanes = 16;
@@ -78,7 +71,84 @@ void write_rows(const float* rows, int num_rows, int depth, bool narrow, void* t
   }
 }
 
+// A row of scores of query i to its weights, `padded` of them (a multiple of sixteen): `weights` may be the row itself.
+template <class Number>
+[[gnu::always_inline]] inline void softmax(const AttentionHead& head, int i, float* scores, int padded, float* logsumexp, Number* weights) {
+  const int seen = visible_keys(head, i);
+  // Columns past those seen become -infinity: whole vectors from here on, and their weights come out 0.
+  for (int j = 0; j < padded; j++) scores[j] *= head.scale;
+  if (head.mask)
+    for (int j = 0; j < seen; j++) scores[j] = head.mask[j] ? scores[j] : -kInfinity;
+  for (int j = seen; j < padded; j++) scores[j] = -kInfinity;
+  float lanes[kLanes];
+  int nan = 0;
+  for (int l = 0; l < kLanes; l++) lanes[l] = -kInfinity;
+  for (int j = 0; j < padded; j += kLanes)
+    for (int l = 0; l < kLanes; l++) {
+      lanes[l] = larger(lanes[l], scores[j + l]);
+      nan |= scores[j + l] != scores[j + l];
+    }
+  const float highest = max_of(lanes);
+  float sum = 0;
+  if (highest > -kInfinity) {
+    for (int l = 0; l < kLanes; l++) lanes[l] = 0;
+    for (int j = 0; j < padded; j += kLanes)
+      for (int l = 0; l < kLanes; l++) {
+        const float weight = exp_(scores[j + l] - highest);
+        scores[j + l] = weight;
+        lanes[l] += weight;
+      }
+    sum = sum_of(lanes);
+  } else {
+    for (int j = 0; j < padded; j++) scores[j] = 0;
+  }
+  if (nan) sum = kNaN;
+  const float inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
+  for (int j = 0; j < padded; j++) store(scores[j] * inverse, weights + j);
+  *logsumexp = sum == 0.0f ? -kInfinity : highest + log_(sum);
+}
+
+// A row of scores of query i, and dy v^T of it in `slopes`, to the weights and the gradient of the scores. `product`: dy times out.
+template <class Number>
+[[gnu::always_inline]] inline void softmax_slope(const AttentionHead& head, int i, const float* scores, const float* slopes, int padded,
+                                                 float logsumexp, float product, Number* weights, Number* gradient) {
+  if (logsumexp == -kInfinity) {
+    for (int j = 0; j < padded; j++) weights[j] = gradient[j] = 0;
+    return;
+  }
+  const float scale = head.scale;
+  for (int j = 0; j < padded; j += kLanes)
+    for (int l = 0; l < kLanes; l++) {
+      const float weight = exp_(scores[j + l] * scale - logsumexp);
+      const float slope = weight * (slopes[j + l] - product) * scale;
+      store(weight, weights + j + l);
+      store(slope, gradient + j + l);
+    }
+  const int seen = visible_keys(head, i);
+  if (head.mask)
+    for (int j = 0; j < seen; j++)
+      if (!head.mask[j]) weights[j] = gradient[j] = 0;
+  for (int j = seen; j < padded; j++) weights[j] = gradient[j] = 0;
+}
+
 }  // namespace
+
+void attention_weights(const AttentionHead& head, int i, float* scores, int padded, float* logsumexp, uint16_t* weights) {
+  softmax(head, i, scores, padded, logsumexp, weights);
+}
+
+void attention_slopes(const AttentionHead& head, int i, const float* scores, const float* slopes, int padded, float logsumexp,
+                      const uint16_t* dy, const void* out, uint16_t* weights, uint16_t* gradient) {
+  float product = 0;
+#pragma omp simd reduction(+ : product)
+  for (int c = 0; c < head.depth; c++)
+    product += number(dy[c]) * (head.narrow_out ? number(static_cast<const uint16_t*>(out)[c]) : static_cast<const float*>(out)[c]);
+  softmax_slope(head, i, scores, slopes, padded, logsumexp, product, weights, gradient);
+}
+
+void write_head_rows(const float* rows, size_t ld, int num_rows, int depth, bool narrow, void* to, size_t stride) {
+  for (int r = 0; r < num_rows; r++) write_rows(rows + r * ld, 1, depth, narrow, to, static_cast<size_t>(r), stride);
+}
 
 void attention(const AttentionHead& head, const float* q, const float* k, const float* v, void* out, float* logsumexp,
                float* workspace) {
@@ -89,43 +159,12 @@ void attention(const AttentionHead& head, const float* q, const float* k, const 
   transpose(k, head.num_keys, head.depth, head.stride, keys);
   for (int first = 0; first < head.num_queries; first += kQueryBlock) {
     const int rows = first + kQueryBlock < head.num_queries ? kQueryBlock : head.num_queries - first;
-    const int limit = visible(head, first + rows - 1);
+    const int limit = visible_keys(head, first + rows - 1);
     const int padded = round_up(limit);
     gemm(rows, padded, head.depth, q + first * head.stride, head.stride, 1, keys, ld, tile, ld, false);
     for (int r = 0; r < rows; r++) {
       float* scores = tile + r * ld;
-      const int seen = visible(head, first + r);
-      // Columns past those seen become -infinity: whole vectors from here on, and their weights come out 0.
-      for (int j = 0; j < padded; j++) scores[j] *= head.scale;
-      if (head.mask)
-        for (int j = 0; j < seen; j++) scores[j] = head.mask[j] ? scores[j] : -kInfinity;
-      for (int j = seen; j < padded; j++) scores[j] = -kInfinity;
-      float lanes[kLanes];
-      int nan = 0;
-      for (int l = 0; l < kLanes; l++) lanes[l] = -kInfinity;
-      for (int j = 0; j < padded; j += kLanes)
-        for (int l = 0; l < kLanes; l++) {
-          lanes[l] = larger(lanes[l], scores[j + l]);
-          nan |= scores[j + l] != scores[j + l];
-        }
-      const float highest = max_of(lanes);
-      float sum = 0;
-      if (highest > -kInfinity) {
-        for (int l = 0; l < kLanes; l++) lanes[l] = 0;
-        for (int j = 0; j < padded; j += kLanes)
-          for (int l = 0; l < kLanes; l++) {
-            const float weight = exp_(scores[j + l] - highest);
-            scores[j + l] = weight;
-            lanes[l] += weight;
-          }
-        sum = sum_of(lanes);
-      } else {
-        for (int j = 0; j < padded; j++) scores[j] = 0;
-      }
-      if (nan) sum = kNaN;
-      const float inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
-      for (int j = 0; j < padded; j++) scores[j] *= inverse;
-      logsumexp[first + r] = sum == 0.0f ? -kInfinity : highest + log_(sum);
+      softmax(head, first + r, scores, padded, logsumexp + first + r, scores);
     }
     gemm(rows, head.depth, limit, tile, ld, 1, v, head.stride, mixed, head.depth, false);
     write_rows(mixed, rows, head.depth, head.narrow_out, out, first, head.out_stride);
@@ -147,36 +186,18 @@ void attention_grad(const AttentionHead& head, const float* dy, const float* q, 
   int covered = 0;  // keys whose sums have begun
   for (int first = 0; first < head.num_queries; first += kQueryBlock) {
     const int rows = first + kQueryBlock < head.num_queries ? kQueryBlock : head.num_queries - first;
-    const int limit = visible(head, first + rows - 1);
+    const int limit = visible_keys(head, first + rows - 1);
     const int padded = round_up(limit);
     const size_t at = first * head.stride;
     const float* slope = dy + first * head.out_stride;
     gemm(rows, padded, head.depth, q + at, head.stride, 1, keys, ld, weights, ld, false);
     gemm(rows, padded, head.depth, slope, head.out_stride, 1, values, ld, slopes, ld, false);
     for (int r = 0; r < rows; r++) {
-      float* p = weights + r * ld;
-      float* s = slopes + r * ld;
-      const int seen = visible(head, first + r);
-      const float lse = logsumexp[first + r];
       const size_t out_at = (first + r) * head.out_stride;
       const float product = head.narrow_out ? dot(dy + out_at, static_cast<const uint16_t*>(out) + out_at, head.depth)
                                             : dot(dy + out_at, static_cast<const float*>(out) + out_at, head.depth);
-      if (lse == -kInfinity) {
-        for (int j = 0; j < padded; j++) p[j] = s[j] = 0;
-        continue;
-      }
-      const float scale = head.scale;
-      for (int j = 0; j < padded; j += kLanes)
-        for (int l = 0; l < kLanes; l++) {
-          const float weight = exp_(p[j + l] * scale - lse);
-          p[j + l] = weight;
-          s[j + l] = weight * (s[j + l] - product) * scale;
-        }
-      if (head.mask)
-        for (int j = 0; j < seen; j++)
-          if (!head.mask[j]) p[j] = s[j] = 0;
-      for (int j = seen; j < padded; j++) p[j] = 0;
-      for (int j = seen; j < padded; j++) s[j] = 0;
+      float *p = weights + r * ld, *s = slopes + r * ld;
+      softmax_slope(head, first + r, p, s, padded, logsumexp[first + r], product, p, s);
     }
     gemm(rows, head.depth, limit, slopes, ld, 1, k, head.stride, query_sums, head.depth, false);
     write_rows(query_sums, rows, head.depth, head.narrow_gradient, dq, first, head.stride);

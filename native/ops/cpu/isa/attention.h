@@ -17,16 +17,25 @@ struct AttentionHead {
   const int32_t* mask;    // [num_keys] or null; 0 drops the key
   bool narrow_out;        // `out` is bfloat16
   bool narrow_gradient;   // dq, dk and dv are bfloat16
+  bool narrow;            // q, k and v are bfloat16, `narrow_dy`: dy is. Those of isa/ take float32 only
+  bool narrow_dy;
 };
+
+// How many keys query i may see at most.
+static inline int visible_keys(const AttentionHead& head, int i) {
+  if (!head.causal) return head.num_keys;
+  const int last = i + 1 + head.num_keys - head.num_queries;
+  return last < 0 ? 0 : last < head.num_keys ? last : head.num_keys;
+}
 
 constexpr int kQueryBlock = 48;
 // Columns of a score tile: keys rounded up to a whole cache line.
-inline size_t padded_keys(int num_keys) { return (static_cast<size_t>(num_keys) + 15) / 16 * 16; }
+static inline size_t padded_keys(int num_keys) { return (static_cast<size_t>(num_keys) + 15) / 16 * 16; }
 // Floats of workspace that one head needs.
-inline size_t attention_workspace(int num_keys, int depth) {
+static inline size_t attention_workspace(int num_keys, int depth) {
   return padded_keys(num_keys) * static_cast<size_t>(kQueryBlock + depth) + static_cast<size_t>(kQueryBlock) * static_cast<size_t>(depth);
 }
-inline size_t attention_grad_workspace(int num_keys, int depth) {
+static inline size_t attention_grad_workspace(int num_keys, int depth) {
   return padded_keys(num_keys) * static_cast<size_t>(2 * kQueryBlock + 4 * depth) + static_cast<size_t>(kQueryBlock) * static_cast<size_t>(depth);
 }
 
@@ -36,5 +45,13 @@ MERAK_ISA_DECLARE(
   // out rows (float or bfloat16), logsumexp [num_queries]; the workspace may hold anything.
   void attention(const AttentionHead& head, const float* q, const float* k, const float* v, void* out, float* logsumexp,
                  float* workspace);
+  // Steps of attention whose products are made elsewhere. A row of scores of query i to its weights (`padded` of them, a multiple of
+  // sixteen; past what the query sees zeros) and its logsumexp; the scores are lost.
+  void attention_weights(const AttentionHead& head, int i, float* scores, int padded, float* logsumexp, uint16_t* weights);
+  // A row of scores, and dy v^T of it in `slopes`, to the weights and the gradient of the scores.
+  void attention_slopes(const AttentionHead& head, int i, const float* scores, const float* slopes, int padded, float logsumexp,
+                        const uint16_t* dy, const void* out, uint16_t* weights, uint16_t* gradient);
+  // Rows of float32, `ld` apart, to rows `stride` apart, rounded if `narrow`.
+  void write_head_rows(const float* rows, size_t ld, int num_rows, int depth, bool narrow, void* to, size_t stride);
   void attention_grad(const AttentionHead& head, const float* dy, const float* q, const float* k, const float* v,
                       const void* out, const float* logsumexp, void* dq, void* dk, void* dv, float* workspace);)

@@ -99,13 +99,11 @@ template <class Number>
   }
 }
 
-// By 32 columns, so that a cache line of `a` is read whole.
+// Row block by row block: `a` is read along its rows, and what is written, 64 bytes at a time, is about to be read.
 template <class Number>
 void transpose_rows(const Number* a, const Matrix& shape, size_t begin, size_t end, uint16_t* y, size_t stride) {
-  for (size_t c = begin; c < end; c += 32)
-    for (size_t r = 0; r < shape.rows; r += 32)
-      for (size_t part = c; part < least(c + 32, end); part += 16)
-        transpose_tile(a, shape, part, least(16, end - part), r, y, stride);
+  for (size_t r = 0; r < shape.rows; r += 32)
+    for (size_t c = begin; c < end; c += 16) transpose_tile(a, shape, c, least(16, end - c), r, y, stride);
 }
 
 template <class Number>

@@ -6,61 +6,85 @@
 #include "ops/cpu/isa/gelu.inl"      // gelu and its slope
 #include "ops/cpu/isa/rounding.inl"  // store, number
 
-#define restrict __restrict__
-
 namespace merak::MERAK_ISA {
 namespace {
 
-template <class Number>
-[[gnu::always_inline]] inline void put(const float* restrict x, Number* restrict y, size_t n) {
-  for (size_t i = 0; i < n; i++) store(x[i], y + i);
-}
+constexpr size_t kPiece = 32;
+
+// A piece of a row in an array of its own, which no pointer can alias: loops over all of it become a few vectors. Past n rubbish.
+struct Piece {
+  float x[kPiece];
+};
 
 template <class Number>
-[[gnu::always_inline]] inline void times_slope(float* restrict x, const Number* restrict point, bool tanh, size_t n) {
+[[gnu::always_inline]] inline Piece load(const Number* from, size_t n) {
+  Number raw[kPiece] = {};
+  if (n == kPiece) __builtin_memcpy(raw, from, sizeof raw);
+  else __builtin_memcpy(raw, from, n * sizeof(Number));
+  Piece piece;
+  for (size_t i = 0; i < kPiece; i++) piece.x[i] = number(raw[i]);
+  return piece;
+}
+[[gnu::always_inline]] inline Piece load(const void* from, bool narrow, size_t at, size_t n) {
+  return narrow ? load(static_cast<const uint16_t*>(from) + at, n) : load(static_cast<const float*>(from) + at, n);
+}
+
+// Returns what was stored.
+[[gnu::always_inline]] inline Piece put(const Piece& piece, void* to, bool narrow, size_t at, size_t n) {
+  if (!narrow) {
+    if (n == kPiece) __builtin_memcpy(static_cast<float*>(to) + at, piece.x, sizeof piece.x);
+    else __builtin_memcpy(static_cast<float*>(to) + at, piece.x, n * sizeof(float));
+    return piece;
+  }
+  uint16_t raw[kPiece];
+  for (size_t i = 0; i < kPiece; i++) store(piece.x[i], raw + i);
+  if (n == kPiece) __builtin_memcpy(static_cast<uint16_t*>(to) + at, raw, sizeof raw);
+  else __builtin_memcpy(static_cast<uint16_t*>(to) + at, raw, n * sizeof(uint16_t));
+  Piece stored;
+  for (size_t i = 0; i < kPiece; i++) stored.x[i] = number(raw[i]);
+  return stored;
+}
+
+[[gnu::always_inline]] inline void add(Piece& piece, const Piece& other) {
+  for (size_t i = 0; i < kPiece; i++) piece.x[i] += other.x[i];
+}
+
+[[gnu::always_inline]] inline void times_slope(Piece& piece, const Piece& point, bool tanh) {
   if (tanh)
-    for (size_t i = 0; i < n; i++) x[i] *= gelu_tanh_slope(number(point[i]));
+    for (size_t i = 0; i < kPiece; i++) piece.x[i] *= gelu_tanh_slope(point.x[i]);
   else
-    for (size_t i = 0; i < n; i++) x[i] *= gelu_erf_slope(number(point[i]));
+    for (size_t i = 0; i < kPiece; i++) piece.x[i] *= gelu_erf_slope(point.x[i]);
 }
 
-template <class Number>
-[[gnu::always_inline]] inline void activate(const float* restrict x, Number* restrict y, bool tanh, size_t n) {
+[[gnu::always_inline]] inline Piece activated(const Piece& piece, bool tanh) {
+  Piece y;
   if (tanh)
-    for (size_t i = 0; i < n; i++) store(gelu_tanh_at(x[i]), y + i);
+    for (size_t i = 0; i < kPiece; i++) y.x[i] = gelu_tanh_at(piece.x[i]);
   else
-    for (size_t i = 0; i < n; i++) store(gelu_erf_at(x[i]), y + i);
+    for (size_t i = 0; i < kPiece; i++) y.x[i] = gelu_erf_at(piece.x[i]);
+  return y;
 }
 
-// One row, step by step: a row of a block stays in the first-level cache.
-[[gnu::always_inline]] inline void finish_row(const Finish& finish, float* x, size_t at, size_t column, size_t n) {
-  if (finish.bias)
-    for (size_t i = 0; i < n; i++) x[i] += finish.bias[column + i];
-  if (finish.residual)
-    for (size_t i = 0; i < n; i++) x[i] += finish.residual[at + i];
+// n columns from `column` on, n at most kPiece.
+[[gnu::always_inline]] inline void finish_piece(const Finish& finish, const float* sums, size_t at, size_t column, size_t n) {
+  Piece piece = load(sums, n);
   const bool tanh = finish.gelu == Finish::Gelu::tanh;
-  if (finish.point) {
-    if (finish.narrow_point) times_slope(x, static_cast<const uint16_t*>(finish.point) + at, tanh, n);
-    else times_slope(x, static_cast<const float*>(finish.point) + at, tanh, n);
-  }
-  if (finish.narrow_out) put(x, static_cast<uint16_t*>(finish.out) + at, n);
-  else if (x != static_cast<float*>(finish.out) + at) put(x, static_cast<float*>(finish.out) + at, n);
-  if (finish.activated) {
-    // Of what was stored: the gradient takes its slope there.
-    if (finish.narrow_out)
-      for (size_t i = 0; i < n; i++) x[i] = number(static_cast<const uint16_t*>(finish.out)[at + i]);
-    if (finish.narrow_activated) activate(x, static_cast<uint16_t*>(finish.activated) + at, tanh, n);
-    else activate(x, static_cast<float*>(finish.activated) + at, tanh, n);
-  }
+  if (finish.bias) add(piece, load(finish.bias + column, n));
+  if (finish.residual) add(piece, load(finish.residual + at, n));
+  if (finish.point) times_slope(piece, load(finish.point, finish.narrow_point, at, n), tanh);
+  // Gelu of what was stored: its gradient takes the slope there.
+  const Piece stored = put(piece, finish.out, finish.narrow_out, at, n);
+  if (finish.activated) put(activated(stored, tanh), finish.activated, finish.narrow_activated, at, n);
 }
 
 }  // namespace
 
-void finish_block(const Finish& finish, float* sums, size_t ld, size_t row, size_t column, size_t rows, size_t columns) {
+void finish_block(const Finish& finish, const float* sums, size_t ld, size_t row, size_t column, size_t rows, size_t columns) {
   for (size_t r = 0; r < rows; r++) {
     const size_t at = (row + r) * finish.stride + column;
-    if (columns == 32) finish_row(finish, sums + r * ld, at, column, 32);
-    else finish_row(finish, sums + r * ld, at, column, columns);
+    size_t c = 0;
+    for (; c + kPiece <= columns; c += kPiece) finish_piece(finish, sums + r * ld + c, at + c, column + c, kPiece);
+    if (c < columns) finish_piece(finish, sums + r * ld + c, at + c, column + c, columns - c);
   }
 }
 

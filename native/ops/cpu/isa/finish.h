@@ -21,9 +21,11 @@ struct Finish {
   bool narrow_activated = false;
 };
 
+// The same for rows from `row` on.
+Finish from_row(const Finish& finish, size_t row);
+
 }  // namespace merak
 
 MERAK_ISA_DECLARE(
-  // Rows [row, row + rows) and columns [column, column + columns) of the result; their sums lie in `sums`, rows `ld` apart, and are
-  // lost.
-  void finish_block(const Finish& finish, float* sums, size_t ld, size_t row, size_t column, size_t rows, size_t columns);)
+  // Rows [row, row + rows) and columns [column, column + columns) of the result; their sums lie in `sums`, rows `ld` apart.
+  void finish_block(const Finish& finish, const float* sums, size_t ld, size_t row, size_t column, size_t rows, size_t columns);)

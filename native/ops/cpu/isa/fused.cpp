@@ -39,7 +39,7 @@ void layer_norm_row_bf16(const float* x, const float* gamma, const float* beta, 
 }
 
 void layer_norm_grad_row(const float* restrict dy, const float* restrict x, const float* restrict gamma, float mean, float rstd,
-                         float* restrict dx, float* restrict dgamma, float* restrict dbeta, size_t n) {
+                         const float* residual, float* dx, float* restrict dgamma, float* restrict dbeta, size_t n) {
   float sum = 0, product = 0;
 #pragma omp simd reduction(+ : sum, product)
   for (size_t i = 0; i < n; i++) {
@@ -52,7 +52,12 @@ void layer_norm_grad_row(const float* restrict dy, const float* restrict x, cons
   }
   sum /= static_cast<float>(n);
   product /= static_cast<float>(n);
-  for (size_t i = 0; i < n; i++) dx[i] = rstd * (dy[i] * gamma[i] - sum - (x[i] - mean) * rstd * product);
+  if (residual)
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) dx[i] = residual[i] + rstd * (dy[i] * gamma[i] - sum - (x[i] - mean) * rstd * product);
+  else
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) dx[i] = rstd * (dy[i] * gamma[i] - sum - (x[i] - mean) * rstd * product);
 }
 
 // To float32 and to bfloat16.

@@ -11,9 +11,9 @@ MERAK_ISA_DECLARE(
                       size_t n);
   void layer_norm_row_bf16(const float* x, const float* gamma, const float* beta, float epsilon, uint16_t* y, float* mean,
                            float* rstd, size_t n);
-  // dx of one row, and dgamma, dbeta of it added to the sums.
-  void layer_norm_grad_row(const float* dy, const float* x, const float* gamma, float mean, float rstd, float* dx, float* dgamma,
-                           float* dbeta, size_t n);
+  // dx of one row, plus `residual` unless that is null (it may be dx itself), and dgamma, dbeta of it added to the sums.
+  void layer_norm_grad_row(const float* dy, const float* x, const float* gamma, float mean, float rstd, const float* residual,
+                           float* dx, float* dgamma, float* dbeta, size_t n);
   void gelu_tanh(const float* x, float* y, size_t n);
   void gelu_erf(const float* x, float* y, size_t n);
   void gelu_tanh_grad(const float* dy, const float* x, float* dx, size_t n);
