@@ -8,11 +8,11 @@ import { renderPaper } from './paper/render.js';
 import { BATCH_SIZE, CLAIMED, CLUSTER, experiment, NUM_PAPER_TECHNIQUES, TECHNIQUES } from './paper/rows.js';
 
 const results = Object.keys(CLAIMED).map((model) => {
-  const { baseline, row, length } = experiment(model);
+  const { baseline, row, length, schedules } = experiment(model);
   const rows = [baseline(), ...TECHNIQUES.map((_, index) => row(index))];
   const seconds = rows.map(({ stepSeconds }) => stepSeconds.toPrecision(4)).join(' ');
   process.stderr.write(`${model}: ${seconds}\n`);
-  return { model, length, rows };
+  return { model, length, rows, schedules: schedules() };
 });
 const file = fileURLToPath(new URL('../docs/paper.md', import.meta.url));
 writeFileSync(

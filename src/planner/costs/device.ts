@@ -25,4 +25,6 @@ export interface DataSheet {
   readonly memoryBytesPerSecond: number;
   readonly memoryBytes: number;
   readonly source: string;
+  /** A page at which the figures were checked (2026-11-23); undefined for what was measured. */
+  readonly page?: string;
 }

@@ -15,6 +15,8 @@ export const DATA_SHEETS: readonly DataSheet[] = [
     memoryBytesPerSecond: 936 * GIGA,
     memoryBytes: 24 * 2 ** 30,
     source: 'NVIDIA Ampere GA102 GPU Architecture whitepaper v2, appendix A (BF16 with FP32 accumulation, dense)',
+    // 142 TFLOP/s with FP16 accumulation; GA10x tensor cores accumulate in FP32 at half that rate.
+    page: 'https://holynerdvana.blogspot.com/2022/10/nvidia-geforce-rtx-3090-specifications.html',
   },
   {
     name: 'a100-40',
@@ -23,6 +25,7 @@ export const DATA_SHEETS: readonly DataSheet[] = [
     memoryBytesPerSecond: 1555 * GIGA,
     memoryBytes: 40 * 2 ** 30,
     source: 'NVIDIA A100 Tensor Core GPU data sheet (40 GB, SXM and PCIe)',
+    page: 'https://glennklockwood.com/garden/processors/A100',
   },
   {
     name: 'a100-80',
@@ -31,6 +34,7 @@ export const DATA_SHEETS: readonly DataSheet[] = [
     memoryBytesPerSecond: 2039 * GIGA,
     memoryBytes: 80 * 2 ** 30,
     source: 'NVIDIA A100 80GB Tensor Core GPU data sheet (SXM)',
+    page: 'https://glennklockwood.com/garden/processors/A100',
   },
   {
     name: 'h100',
@@ -39,6 +43,7 @@ export const DATA_SHEETS: readonly DataSheet[] = [
     memoryBytesPerSecond: 3350 * GIGA,
     memoryBytes: 80 * 2 ** 30,
     source: 'NVIDIA H100 Tensor Core GPU data sheet (SXM; half of the figures with sparsity)',
+    page: 'https://glennklockwood.com/garden/processors/h100',
   },
   {
     name: 'h200',
@@ -47,6 +52,7 @@ export const DATA_SHEETS: readonly DataSheet[] = [
     memoryBytesPerSecond: 4800 * GIGA,
     memoryBytes: 141 * GIGA,
     source: 'NVIDIA H200 Tensor Core GPU data sheet (SXM; half of the figures with sparsity)',
+    page: 'https://www.saulelectric.com/nvidia-h200.html',
   },
   {
     name: 'b200',
@@ -55,6 +61,7 @@ export const DATA_SHEETS: readonly DataSheet[] = [
     memoryBytesPerSecond: 8000 * GIGA,
     memoryBytes: 180 * GIGA,
     source: 'NVIDIA Blackwell Architecture Technical Brief and HGX B200 data sheet (per GPU, dense)',
+    page: 'https://glennklockwood.com/garden/processors/B200',
   },
   {
     name: 'cpu',

@@ -6,6 +6,8 @@ import type { Link } from '../../pipeline/network.js';
 export interface LinkSheet extends Link {
   /** Of the bandwidth. */
   readonly source: string;
+  /** A page at which the bandwidth was checked (2026-11-23). */
+  readonly page?: string;
   /** Of the latency of one message between two devices. */
   readonly latencySource: string;
 }
@@ -20,20 +22,23 @@ const pcie = (generation: number, gigatransfers: number): LinkSheet => ({
   bytesPerSecond: ((gigatransfers * 16 * 128) / 130 / 8) * GIGA,
   latencySeconds: 8e-6,
   source: `PCI Express Base Specification ${generation}.0, x16, ${gigatransfers} GT/s`,
+  page: 'https://hpc-notes.pages.dev/reference/pcie',
   latencySource: NCCL,
 });
-const nvlink = (generation: number, total: number, device: string): LinkSheet => ({
+const nvlink = (generation: number, total: number, device: string, page: string): LinkSheet => ({
   name: `nvlink${generation}`,
   bytesPerSecond: (total / 2) * GIGA,
   latencySeconds: 4e-6,
   source: `NVIDIA ${device} data sheet: ${total} GB/s, both directions together`,
+  page,
   latencySource: NCCL,
 });
-const infiniband = (gigabits: number, adapter: string): LinkSheet => ({
+const infiniband = (gigabits: number, adapter: string, page: string): LinkSheet => ({
   name: `ib${gigabits}`,
   bytesPerSecond: (gigabits / 8) * GIGA,
   latencySeconds: 6e-6,
   source: `NVIDIA ${adapter} InfiniBand adapter data sheet: ${gigabits} Gb/s`,
+  page,
   latencySource: NCCL_NETWORK,
 });
 const ethernet = (gigabits: number): LinkSheet => ({
@@ -48,12 +53,16 @@ export const LINKS: readonly LinkSheet[] = [
   pcie(3, 8),
   pcie(4, 16),
   pcie(5, 32),
-  nvlink(3, 600, 'A100'),
-  nvlink(4, 900, 'H100 and H200'),
-  nvlink(5, 1800, 'HGX B200'),
-  infiniband(100, 'ConnectX-5 (EDR)'),
-  infiniband(200, 'ConnectX-6 (HDR)'),
-  infiniband(400, 'ConnectX-7 (NDR)'),
+  nvlink(3, 600, 'A100', 'https://glennklockwood.com/garden/processors/A100'),
+  nvlink(4, 900, 'H100 and H200', 'https://glennklockwood.com/garden/processors/h100'),
+  nvlink(5, 1800, 'HGX B200', 'https://glennklockwood.com/garden/processors/B200'),
+  infiniband(
+    100,
+    'ConnectX-5 (EDR)',
+    'https://manualshive.com/ru/manual/mellanox-technologies/connectx-5-ex/connectx-5-ex_user-manual_1768344-12.html',
+  ),
+  infiniband(200, 'ConnectX-6 (HDR)', 'https://docs.nvidia.com/networking/display/ConnectX6VPIOCP3/Introduction'),
+  infiniband(400, 'ConnectX-7 (NDR)', 'https://docs.nvidia.com/networking/display/ConnectX7VPI/Introduction'),
   ethernet(10),
   ethernet(100),
   {
