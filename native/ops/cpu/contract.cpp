@@ -36,7 +36,7 @@ void check_types(const NodeSpec& spec) {
 
 // Where bfloat16 or int8 may stand; all others read and write float32, int32 and bool.
 const std::set<std::string> kTakesNarrow = {
-    "BatchMatMul", "_FusedMatMul", "MerakQuantise", "MerakQuantisedMatMul", "MerakColumnSum", "MerakGelu", "MerakGeluGrad", "MerakLayerNorm", "MerakAttention",
+    "BatchMatMul", "_FusedMatMul", "MerakProduct", "MerakQuantise", "MerakQuantisedMatMul", "MerakColumnSum", "MerakGelu", "MerakGeluGrad", "MerakLayerNorm", "MerakAttention",
     "MerakAttentionGrad", "MerakPackedAttention", "MerakPackedAttentionGrad", "MerakAssign", "MerakFanOut",
     "Identity", "Reshape", "ExpandDims", "Squeeze"};
 const std::set<std::string> kHasNoInput = {"Fill", "Range", "LinSpace", "MerakRandom"};
@@ -47,7 +47,8 @@ const std::unordered_map<std::string, size_t> kNumOutputs = {
 
 void check_arity(const NodeSpec& spec) {
   require(kHasNoInput.contains(spec.kernel) || !spec.inputs.empty(), "an input is missing");
-  if (spec.kernel == "BatchMatMul" || spec.kernel == "_FusedMatMul") return require(!spec.outputs.empty() && spec.outputs.size() <= 2, "the number of outputs is wrong");
+  const bool is_product = spec.kernel == "BatchMatMul" || spec.kernel == "_FusedMatMul" || spec.kernel == "MerakProduct";
+  if (is_product) return require(!spec.outputs.empty() && spec.outputs.size() <= 2, "the number of outputs is wrong");
   if (spec.kernel == "SplitV" || spec.kernel == "Unpack") return require(!spec.outputs.empty(), "an output is missing");
   const auto found = kNumOutputs.find(spec.kernel);
   require(spec.outputs.size() == (found == kNumOutputs.end() ? 1 : found->second), "the number of outputs is wrong");
@@ -335,6 +336,10 @@ const std::unordered_map<std::string, Rule>& rules() {
       for (const char* name : names) t[name] = rule;
     };
     add({"BatchMatMul", "_FusedMatMul"}, multiplies);
+    add({"MerakProduct"}, [](const NodeSpec& s) {
+      require(s.inputs.size() >= 2 && multiplies_in_bf16(s), "a product with a finish multiplies in bfloat16");
+      multiplies(s);
+    });
     add({"MerakQuantisedMatMul"}, multiplies_quantised);
     add({"MerakQuantise"}, keeps_size);
     add({"Cumsum", "Cumprod"}, [](const NodeSpec& s) { keeps_size(s); has_axis(s); });
