@@ -16,6 +16,9 @@ struct ControlBlock;
 struct Offer;
 struct Channel;
 
+// "group tp [0,1]", for messages.
+std::string describe_group(const GroupSpec& spec);
+
 class ShmCommunicator : public Communicator {
  public:
   // `groups` are the groups this rank belongs to. Throws std::runtime_error on ids or ranks past the fixed limits.

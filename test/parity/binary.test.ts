@@ -1,7 +1,7 @@
 /** Element-wise kernels of two tensors, broadcast, against tfjs. */
 import fc from 'fast-check';
 import { beforeAll, describe, test } from 'vitest';
-import { broadcastable, input, seeds, shapes } from './cases.js';
+import { broadcastable, input, runs, seeds, shapes } from './cases.js';
 import { expectParity, useReferenceBackend } from './compare.js';
 
 beforeAll(useReferenceBackend);
@@ -28,7 +28,7 @@ describe('binary kernels', () => {
         const [a, b] = swap ? [other, target] : [target, other];
         expectParity(kernel, [make('a', a, seed), make('b', b, seed + 1)]);
       }),
-      { numRuns: 30 },
+      runs(30),
     );
   });
 

@@ -1,6 +1,7 @@
 /** Generated inputs for parity tests: shapes, and data with the awkward values in it. */
 import fc from 'fast-check';
-import type { DType, HostArray } from './addon.js';
+import type { DType } from '../../src/graph/graph.js';
+import type { HostArray } from '../../src/runtime/device.js';
 import type { Input } from './compare.js';
 
 export const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
@@ -55,6 +56,11 @@ export function input(
 ): Input {
   return { name, shape, dtype, data: data(dtype, sizeOf(shape), seed, options) };
 }
+
+/** Options of a property that usually takes so many cases; MERAK_CASES raises the number of every one. */
+export const runs = (usual: number): { numRuns: number } => ({
+  numRuns: Math.max(usual, Number(process.env.MERAK_CASES ?? 0)),
+});
 
 export const seeds = fc.integer({ min: 0, max: 2 ** 31 - 1 });
 

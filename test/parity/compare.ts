@@ -1,10 +1,12 @@
 /** Runs one kernel on tfjs's CPU backend and on the native engine, and compares every element. */
 import * as tf from '@tensorflow/tfjs';
 import { expect } from 'vitest';
-import { addon, type DType, type HostArray, type TensorType } from './addon.js';
+import type { Attrs, DType } from '../../src/graph/graph.js';
+import type { HostArray } from '../../src/runtime/device.js';
+import { loadAddon, type TensorSpec } from '../../src/runtime/native/addon.js';
 
 /** An input of a case: its tfjs name, type and data. */
-export interface Input extends TensorType {
+export interface Input extends TensorSpec {
   readonly name: string;
   readonly data: HostArray;
 }
@@ -18,7 +20,7 @@ export interface Tolerance {
 
 const CLOSE: Tolerance = { relative: 2e-6, absolute: 1e-7 };
 
-export interface Outcome extends TensorType {
+export interface Outcome extends TensorSpec {
   readonly data: HostArray;
 }
 
@@ -50,16 +52,17 @@ export function runNative(
   kernel: string,
   inputs: readonly Input[],
   attrs: object,
-  outputs: readonly TensorType[],
+  outputs: readonly TensorSpec[],
 ): HostArray[] {
   const spec = {
     kernel,
     inputs: inputs.map(({ shape, dtype }) => ({ shape, dtype })),
     inputNames: inputs.map(({ name }) => name),
     outputs: outputs.map(({ shape, dtype }) => ({ shape, dtype })),
-    attrs,
+    attrs: attrs as Attrs,
+    scope: '',
   };
-  return addon.runKernel(
+  return loadAddon().runKernel(
     spec,
     inputs.map(({ data }) => data),
   );

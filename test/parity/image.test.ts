@@ -1,7 +1,7 @@
 /** Pooling, resizing, normalisation and dilation against tfjs; where tfjs's gradient is wrong, against finite differences. */
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { data, input, seeds, sizeOf } from './cases.js';
+import { data, input, runs, seeds, sizeOf } from './cases.js';
 import { expectParity, type Input, runNative, runReference, useReferenceBackend } from './compare.js';
 
 beforeAll(useReferenceBackend);
@@ -43,7 +43,7 @@ describe('pooling', () => {
           expectParity('AvgPoolGrad', [dy, { ...x, name: 'input' }], attrs, { tolerance: LOOSE });
         }
       }),
-      { numRuns: 40 },
+      runs(40),
     );
   });
 
@@ -105,7 +105,7 @@ describe('resizing', () => {
           tolerance: LOOSE,
         });
       }),
-      { numRuns: 40 },
+      runs(40),
     );
   });
 });

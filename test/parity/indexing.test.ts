@@ -1,14 +1,14 @@
 /** Gathers, scatters and generators against tfjs. */
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { input, seeds, shapes, shapesOf } from './cases.js';
+import { input, runs, seeds, shapes, shapesOf } from './cases.js';
 import { expectParity, type Input, runNative, useReferenceBackend } from './compare.js';
 
 beforeAll(useReferenceBackend);
 
 const indices = (shape: number[], size: number, seed: number): Input =>
   input('indices', shape, 'int32', seed, { low: 0, high: size - 1 });
-const RUNS = { numRuns: 40 };
+const RUNS = runs(40);
 
 describe('indexing kernels', () => {
   test('GatherV2', () => {

@@ -1,8 +1,8 @@
 /** Kernels that only move elements, against tfjs: results must be equal bit for bit. */
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { DType } from './addon.js';
-import { broadcastable, data, input, seeds, shapes, shapesOf, sizeOf } from './cases.js';
+import type { DType } from '../../src/graph/graph.js';
+import { broadcastable, data, input, runs, seeds, shapes, shapesOf, sizeOf } from './cases.js';
 import { expectParity, type Input, runNative, runReference, useReferenceBackend } from './compare.js';
 
 beforeAll(useReferenceBackend);
@@ -20,7 +20,7 @@ function referenceRuns(kernel: string, inputs: Input[], attrs: object): boolean 
   }
 }
 
-const RUNS = { numRuns: 40 };
+const RUNS = runs(40);
 
 describe('movement kernels', () => {
   test('Transpose', () => {
@@ -125,7 +125,7 @@ describe('movement kernels', () => {
           expectParity('StridedSlice', x, attrs);
         },
       ),
-      { numRuns: 100 },
+      runs(100),
     );
     const masks = { beginMask: 0, endMask: 0, ellipsisMask: 0, newAxisMask: 0, shrinkAxisMask: 0 };
     const x = input('x', [4, 5, 6], 'float32', 1);
@@ -274,7 +274,7 @@ describe('movement kernels', () => {
           ([shape, paddings], seed) =>
             expectParity('MirrorPad', [input('x', shape, 'float32', seed)], { paddings, mode }),
         ),
-        { numRuns: 20 },
+        runs(20),
       );
     }
   });

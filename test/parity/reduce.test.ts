@@ -1,8 +1,8 @@
 /** Reductions and scans against tfjs. */
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { addon } from './addon.js';
-import { input, seeds, shapes, sizeOf } from './cases.js';
+import { loadAddon } from '../../src/runtime/native/addon.js';
+import { input, runs, seeds, shapes, sizeOf } from './cases.js';
 import { expectParity, runNative, useReferenceBackend } from './compare.js';
 
 beforeAll(useReferenceBackend);
@@ -35,7 +35,7 @@ describe('reductions', () => {
         // tfjs mistakes axes that are not sorted; sets of dims have no order.
         expectParity(kernel, [input('x', shape, 'float32', seed)], { [name]: axes, keepDims }, { tolerance: LOOSE });
       }),
-      { numRuns: 60 },
+      runs(60),
     );
     if (kernel !== 'Mean') {
       expectParity(kernel, [input('x', [3, 4, 5], 'int32', 3, { low: 1, high: 4 })], {
@@ -88,7 +88,7 @@ describe('reductions', () => {
     const x = input('x', shape, 'float32', 8, { low: 0, high: 1 });
     const exact = (x.data as Float32Array).reduce((total, value) => total + value, 0);
     const sums = [1, 2].map((numThreads) => {
-      addon.setThreads(numThreads);
+      loadAddon().setThreads(numThreads);
       return runNative('Sum', [x], { axis: [0], keepDims: false }, [{ shape: [], dtype: 'float32' }])[0]?.[0] as number;
     });
     expect(sums[0]).toBe(sums[1]);
@@ -103,7 +103,7 @@ describe('reductions', () => {
         // Rounded, so that equal values occur.
         expectParity(kernel, [{ ...x, data: Float32Array.from(x.data, Math.round) }], { axis: pick % shape.length });
       }),
-      { numRuns: 40 },
+      runs(40),
     );
   });
 
@@ -122,7 +122,7 @@ describe('reductions', () => {
           expectParity(kernel, [input('x', shape, 'int32', seed)], attrs);
         },
       ),
-      { numRuns: 30 },
+      runs(30),
     );
   });
 
@@ -134,7 +134,7 @@ describe('reductions', () => {
         const k = 1 + (pick % (shape.at(-1) as number));
         expectParity('TopK', [{ ...x, data: Float32Array.from(x.data, Math.round) }], { k, sorted: true });
       }),
-      { numRuns: 30 },
+      runs(30),
     );
   });
 

@@ -1,8 +1,9 @@
 /** Element-wise kernels of one tensor against tfjs. */
 import fc from 'fast-check';
 import { beforeAll, describe, test } from 'vitest';
-import { addon, type DType } from './addon.js';
-import { input, seeds, shapes } from './cases.js';
+import type { DType } from '../../src/graph/graph.js';
+import { loadAddon } from '../../src/runtime/native/addon.js';
+import { input, runs, seeds, shapes } from './cases.js';
 import { expectClose, expectParity, runNative, type Tolerance, useReferenceBackend } from './compare.js';
 
 beforeAll(useReferenceBackend);
@@ -60,7 +61,7 @@ describe('unary kernels', () => {
         const options = tolerance === undefined ? {} : { tolerance };
         expectParity(kernel, [input('x', shape, 'float32', seed, { low, high, awkward })], attrs, options);
       }),
-      { numRuns: 25 },
+      runs(25),
     );
     // Long enough for every vector width, with a tail, and for several threads.
     const options = tolerance === undefined ? {} : { tolerance };
@@ -112,7 +113,7 @@ describe('unary kernels', () => {
   test('the same bits on one thread and on two', () => {
     const x = input('x', [50021], 'float32', 9, { low: -5, high: 5 });
     const results = [1, 2].map((numThreads) => {
-      addon.setThreads(numThreads);
+      loadAddon().setThreads(numThreads);
       return ['Tanh', 'Exp', 'Erf', 'Log'].map((kernel) => runNative(kernel, [x], {}, [x])[0] as Float32Array);
     });
     for (const [index, one] of (results[0] as Float32Array[]).entries()) {

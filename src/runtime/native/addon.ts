@@ -20,7 +20,8 @@ export interface NodeSpec {
   readonly inputNames: readonly string[];
   readonly outputs: readonly TensorSpec[];
   readonly attrs: Attrs;
-  readonly scope: string;
+  /** For messages. */
+  readonly scope?: string;
 }
 
 /** What keys random numbers in `runKernel`; `repeat` times it; `outputs` is what accumulating kernels add to. */

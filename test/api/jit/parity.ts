@@ -4,8 +4,8 @@ import fc from 'fast-check';
 import { expect } from 'vitest';
 import { jit } from '../../../src/index.js';
 
-/** Generated cases per property: thousands where MERAK_PARITY_RUNS says so. */
-export const NUM_RUNS = Number(process.env.MERAK_PARITY_RUNS ?? 200);
+/** Generated cases per property: more where MERAK_CASES says so. */
+export const NUM_RUNS = Math.max(200, Number(process.env.MERAK_CASES ?? 0));
 
 export interface Tolerance {
   readonly relative: number;

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { loadAddon, type NodeSpec } from '../../../src/runtime/native/addon.js';
+import { runs } from '../cases.js';
 
 type ProgramSpec = Omit<NodeSpec, 'inputs' | 'outputs'> & {
   readonly inputs: readonly { shape: readonly number[]; dtype: string }[];
@@ -62,7 +63,7 @@ it('products: any size, transposition and mixture of operand types, with a bias 
       }
     },
   );
-  fc.assert(property, { numRuns: 60 });
+  fc.assert(property, runs(60));
 });
 
 it('rounds float32 operands to nearest, ties to even, and keeps NaN', () => {
@@ -119,7 +120,7 @@ it('column sums of any width, float32 or bfloat16, adding or not', () => {
       }
     },
   );
-  fc.assert(property, { numRuns: 40 });
+  fc.assert(property, runs(40));
 });
 
 it('layer norm, gelu and packed attention give the rounding of their float32 results', () => {

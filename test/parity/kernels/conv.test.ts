@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import fc from 'fast-check';
 import { beforeAll, test } from 'vitest';
+import { runs } from '../cases.js';
 import { expectParity, useReferenceBackend } from '../compare.js';
 import { floats, seeded } from './draw.js';
 
@@ -65,7 +66,7 @@ test('Conv2D and its gradients', () => {
         { tolerance: TOLERANCE },
       );
     }),
-    { numRuns: 60 },
+    runs(60),
   );
 });
 
@@ -92,7 +93,7 @@ test('DepthwiseConv2dNative and its gradients', () => {
       expectParity('DepthwiseConv2dNativeBackpropFilter', [x, dy], filterAttrs, { tolerance: TOLERANCE });
       expectParity('DepthwiseConv2dNativeBackpropInput', [dy, filter], inputAttrs, { tolerance: TOLERANCE });
     }),
-    { numRuns: 40 },
+    runs(40),
   );
 });
 

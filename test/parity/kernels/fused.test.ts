@@ -3,7 +3,8 @@ import fc from 'fast-check';
 import { beforeAll, expect, test } from 'vitest';
 import { setRandomContext } from '../../../src/kernels/randomContext.js';
 import { ensureKernels } from '../../../src/kernels/register.js';
-import { addon } from '../addon.js';
+import { loadAddon } from '../../../src/runtime/native/addon.js';
+import { runs } from '../cases.js';
 import { expectClose, expectParity, type Input, runNative, runReference, useReferenceBackend } from '../compare.js';
 import { floats, integers, seeded } from './draw.js';
 
@@ -49,7 +50,7 @@ test('attention and its gradient, causal or not, with or without a mask', () => 
         expectParity('MerakAttentionGrad', [dy, q, k, v, ...forward, ...optional], attrs, { tolerance: TOLERANCE });
       },
     ),
-    { numRuns: 40 },
+    runs(40),
   );
 });
 
@@ -164,13 +165,13 @@ test('dropout and random draw the very bits of the reference, wherever the piece
     const attrs = { ...region, rate: 0.3, node: 4 };
     const [expected] = runReference('MerakDropout', [x], attrs);
     const spec = { inputs: [x], inputNames: ['x'], outputs: [{ shape: region.shape, dtype: 'float32' as const }] };
-    const [dropped] = addon.runKernel({ kernel: 'MerakDropout', ...spec, attrs }, [x.data], context);
+    const [dropped] = loadAddon().runKernel({ kernel: 'MerakDropout', ...spec, attrs }, [x.data], context);
     expect(dropped).toEqual(expected?.data);
     for (const kind of ['uniform', 'normal']) {
       const drawn = { ...region, kind, a: -0.5, b: 2, node: 9 };
       const [reference] = runReference('MerakRandom', [], drawn);
       const none = { ...spec, inputs: [], inputNames: [] };
-      const [values] = addon.runKernel({ kernel: 'MerakRandom', ...none, attrs: drawn }, [], context);
+      const [values] = loadAddon().runKernel({ kernel: 'MerakRandom', ...none, attrs: drawn }, [], context);
       expectClose(
         values ?? x.data,
         reference?.data ?? x.data,
@@ -197,7 +198,7 @@ test('shard and gather on an axis of one rank, accumulate, assign', () => {
   expectParity('MerakAllReduce', [x], { axis: 'tp', op: 'sum' });
   expectParity('MerakFanOut', [x], { axis: 'tp' });
   const spec = { inputs: [odd], inputNames: ['x'], outputs: [{ shape: [2, 7], dtype: 'float32' as const }], attrs: {} };
-  const [sum] = addon.runKernel({ kernel: 'MerakAccumulate', ...spec }, [odd.data], { outputs: [odd.data] });
+  const [sum] = loadAddon().runKernel({ kernel: 'MerakAccumulate', ...spec }, [odd.data], { outputs: [odd.data] });
   expect(sum).toEqual(Float32Array.from(odd.data, (value) => value * 2));
-  expect(addon.runKernel({ kernel: 'MerakAssign', ...spec }, [odd.data])[0]).toEqual(odd.data);
+  expect(loadAddon().runKernel({ kernel: 'MerakAssign', ...spec }, [odd.data])[0]).toEqual(odd.data);
 });

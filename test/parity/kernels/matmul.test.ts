@@ -1,7 +1,8 @@
 /** BatchMatMul and _FusedMatMul against the CPU backend. */
 import fc from 'fast-check';
 import { beforeAll, expect, test } from 'vitest';
-import { addon } from '../addon.js';
+import { loadAddon } from '../../../src/runtime/native/addon.js';
+import { runs } from '../cases.js';
 import { expectClose, expectParity, type Input, runReference, useReferenceBackend } from '../compare.js';
 import { floats, seeded } from './draw.js';
 
@@ -33,7 +34,7 @@ test('any rank, transposition and broadcast batch dims', () => {
         expectParity('BatchMatMul', [a, b], { transposeA, transposeB }, { tolerance: TOLERANCE });
       },
     ),
-    { numRuns: 150 },
+    runs(150),
   );
 });
 
@@ -65,7 +66,7 @@ test('accumulate adds to what is there', () => {
   const attrs = { transposeA: true, transposeB: false };
   const start = floats('start', [6, 9], random).data;
   const [product] = runReference('BatchMatMul', inputs, attrs);
-  const [sum] = addon.runKernel(
+  const [sum] = loadAddon().runKernel(
     {
       kernel: 'BatchMatMul',
       inputs,
@@ -91,5 +92,5 @@ test('refuses what it cannot do, naming the node', () => {
     outputs: [{ shape: [2, 5], dtype: 'float32' as const }],
     attrs: { transposeA: false, transposeB: false },
   };
-  expect(addon.supports(spec)).toMatch(/BatchMatMul\(a: float32\[2,3\], b: float32\[4,5\]\).*inner dims differ/);
+  expect(loadAddon().supports(spec)).toMatch(/BatchMatMul\(a: float32\[2,3\], b: float32\[4,5\]\).*inner dims differ/);
 });
