@@ -44,6 +44,21 @@ const CASES: readonly Case[] = [
     { dy: matrix(4), x: matrix(1), gamma: () => tensor([6], 2), mean: rows(5), rstd: rows(6) },
     {},
   ],
+  [
+    'MerakProduct',
+    { a: matrix(1), b: () => tensor([6, 5], 2), bias: () => tensor([5], 3), residual: () => tensor([4, 5], 4) },
+    { outputShape: [4, 5] },
+  ],
+  [
+    'MerakProduct',
+    { a: matrix(1), b: () => tensor([6, 5], 2), bias: () => tensor([5], 3) },
+    { outputShape: [2, 2, 5], activatedShape: [4, 5], gelu: 'tanh' },
+  ],
+  [
+    'MerakProduct',
+    { a: matrix(1), b: () => tensor([5, 6], 2), point: () => tensor([4, 5], 3) },
+    { transposeB: true, outputShape: [4, 5], gelu: 'none' },
+  ],
   ['MerakGelu', { x: matrix(1) }, { approximate: 'tanh' }],
   ['MerakGelu', { x: matrix(1) }, { approximate: 'none' }],
   ['MerakGeluGrad', { dy: matrix(2), x: matrix(1) }, { approximate: 'tanh' }],
