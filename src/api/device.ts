@@ -1,5 +1,5 @@
 /** Which engine runs a plan, and the worker group for it. */
-import { cpus } from 'node:os';
+import { availableParallelism, cpus } from 'node:os';
 import { launchContext } from '../config/launch.js';
 import type { Options } from '../config/schema.js';
 import {
@@ -78,13 +78,16 @@ export interface EarlyWorkers {
   readonly starting: StartingCluster;
 }
 
-/** Loading a worker takes longer than planning: both at once. Undefined where the rank lives in this process. */
+/**
+ * Loading a worker takes longer than planning: both at once. Undefined where the rank lives in this process, and where
+ * there are more workers than cores, which would hold the planning up.
+ */
 export async function startEarly(
   numRanks: number,
   options: Options,
   threadsPerWorker: number,
 ): Promise<EarlyWorkers | undefined> {
-  if (isInProcess(numRanks)) return undefined;
+  if (isInProcess(numRanks) || numRanks > availableParallelism()) return undefined;
   const device = nativeKernels(options) === undefined ? 'tfjs' : 'native';
   return { numRanks, device, starting: await spawnCluster(groupOptions(numRanks, device, options, threadsPerWorker)) };
 }

@@ -1,5 +1,6 @@
 /** What follows a product in bfloat16 becomes part of it: bias, residual, gelu and gelu's gradient never travel through memory alone. */
 import type { Graph, Node, ValueId } from '../graph.js';
+import { hasExchangeBetween } from './exchanges.js';
 import { liveNodes } from './liveNodes.js';
 import { inputOf, sameShape, sizeOf } from './view.js';
 
@@ -129,6 +130,7 @@ export function joinProducts(graph: Graph, numForwardNodes: number, fixed: Reado
     if (node.kernel !== 'BatchMatMul' || node.attrs.precision !== 'bf16') return;
     const found = join(node, index);
     if (found === undefined || found.replaces.some((at) => joined.has(at))) return;
+    if (hasExchangeBetween(nodes, index, found.replaces.at(-1) ?? index)) return;
     for (const at of found.replaces) joined.set(at, found);
   });
   if (joined.size === 0) return graph;

@@ -1,5 +1,6 @@
 /** The gradient that a residual connection brings past a layer norm is added by the norm's own gradient kernel. */
 import type { Graph, Node, ValueId } from '../graph.js';
+import { hasExchangeBetween } from './exchanges.js';
 import { sameShape } from './view.js';
 
 /**
@@ -32,6 +33,7 @@ export function joinResiduals(graph: Graph, numForwardNodes: number, fixed: Read
     if (node.kernel !== 'Add' || a === undefined || b === undefined || a === b) continue;
     const [norm, residual] = normBehind(b) === undefined ? [normBehind(a), b] : [normBehind(b), a];
     if (norm === undefined || !sameShape(shape(a), shape(b))) continue;
+    if (hasExchangeBetween(graph.nodes, graph.nodes.indexOf(norm), graph.nodes.indexOf(node))) continue;
     removed.add(norm);
     replaced.set(node, {
       ...norm,

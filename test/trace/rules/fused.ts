@@ -63,6 +63,9 @@ export function fusedRules(): void {
       const b = run('MerakQuantise', { x: random([4, 5]) }, { scale: 0.01 }) as tf.Tensor;
       run('MerakQuantisedMatMul', { a, b, scales }, { activation: 'relu' });
       run('MerakQuantisedMatMul', { a, b, scales, bias: scales }, { outputScale: 0.1 });
+      const product = { a: random([4, 6]), b: random([6, 5]), bias: random([5]) };
+      run('MerakProduct', { ...product, residual: random([2, 2, 5]) }, { outputShape: [2, 2, 5] });
+      run('MerakProduct', product, { outputShape: [2, 2, 5], activatedShape: [4, 5], gelu: 'tanh' });
       run('MerakDropout', { x: random([2, 3]) }, { rate: 0.5, ...placement });
       run('MerakRandom', {}, { shape: [2, 3], kind: 'normal', a: 0, b: 1, ...placement });
       run('MerakShard', { x: random([2, 5]) }, { axis: 'tp', dim: 1, parts: 1, paddedSize: 6, degree: 2, index: 0 });
