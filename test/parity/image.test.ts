@@ -47,6 +47,18 @@ describe('pooling', () => {
     );
   });
 
+  test.each(['int32', 'bool'] as const)('MaxPool of %s', (dtype) => {
+    fc.assert(
+      fc.property(pools, ({ height, width, channels, filterSize, strides, pad, seed }) => {
+        if (!fits(height, width, filterSize, pad)) return;
+        const x = input('x', [2, height, width, channels], dtype, seed, { low: -(2 ** 30), high: 2 ** 30 });
+        const attrs = { filterSize, strides, pad, ...(pad === 1 ? { dimRoundingMode: 'floor' } : {}) };
+        expectParity('MaxPool', [x], attrs);
+      }),
+      runs(40),
+    );
+  });
+
   test.each(['MaxPool3D', 'AvgPool3D'])('%s and its gradient', (kernel) => {
     for (const [pad, size] of [
       ['valid', 2],

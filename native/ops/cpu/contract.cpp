@@ -441,7 +441,7 @@ const std::unordered_map<std::string, Rule>& rules() {
     add({"BroadcastArgs"}, [](const NodeSpec& s) { is(out(s), DType::i32); });
     add({"AvgPool", "AvgPool3D", "MaxPool", "MaxPool3D", "MaxPoolWithArgmax"}, [](const NodeSpec& s) {
       if (s.kernel == "MaxPoolWithArgmax") same_size(out(s), out(s, 1));
-      else pools(s);
+      else if (s.kernel == "AvgPool" || s.kernel == "AvgPool3D") pools(s);
     });
     add({"AvgPoolGrad", "AvgPool3DGrad", "MaxPoolGrad", "MaxPool3DGrad"}, pool_gradient);
     add({"Dilation2D", "Dilation2DBackpropInput", "Dilation2DBackpropFilter"}, dilates);

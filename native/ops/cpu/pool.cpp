@@ -1,6 +1,7 @@
 // Max and average pooling in two and three dims with their gradients.
-#include <cstring>  // memset
-#include <limits>   // infinity
+#include <cstring>      // memset
+#include <limits>       // infinity
+#include <type_traits>  // is_same
 
 #include "ops/cpu/parallel.h"
 #include "ops/cpu/window.h"
@@ -27,23 +28,37 @@ void for_output_pixels(const Window& w, int64_t begin, int64_t end, const Pixel&
 
 int64_t window_size(const Window& w) { return std::max<int64_t>(1, w.filter[0] * w.filter[1] * w.filter[2] * w.channels); }
 
-// tfjs ignores NaN here: a maximum of NaN alone is -infinity.
-std::unique_ptr<Kernel> make_max_pool(const NodeSpec& spec) {
-  require(spec.inputs.at(0).dtype == DType::f32, "the input must be float32");
-  const Window w = pool_window(spec, spec.inputs[0].shape, spec.outputs.at(0).shape);
+// tfjs ignores NaN here: a maximum of NaN alone is -infinity. Of integers the maximum of nothing is 0, which is what its typed arrays
+// make of -infinity.
+template <class In, class Out>
+std::unique_ptr<Kernel> make_max_pool_of(const Window& w) {
   return make_kernel([=](const void* const* in, void* const* out, RunContext&) {
     parallel_for(w.batch * w.out_pixels(), kParallelGrain / window_size(w), [&](int64_t begin, int64_t end) {
       for_output_pixels(w, begin, end, [&](int64_t batch, int64_t o0, int64_t o1, int64_t o2, int64_t index) {
-        const float* x = static_cast<const float*>(in[0]) + batch * w.in_pixels() * w.channels;
-        float* y = static_cast<float*>(out[0]) + index * w.channels;
-        std::fill(y, y + w.channels, -std::numeric_limits<float>::infinity());
+        const In* x = static_cast<const In*>(in[0]) + batch * w.in_pixels() * w.channels;
+        Out* y = static_cast<Out*>(out[0]) + index * w.channels;
+        constexpr bool kFloat = std::is_same_v<Out, float>;
+        std::fill(y, y + w.channels, kFloat ? -std::numeric_limits<Out>::infinity() : std::numeric_limits<Out>::lowest());
+        bool empty = true;
         for_taps(w, o0, o1, o2, [&](int64_t, int64_t, int64_t, int64_t pixel) {
-          const float* from = x + pixel * w.channels;
-          for (int64_t c = 0; c < w.channels; c++) y[c] = from[c] > y[c] ? from[c] : y[c];
+          const In* from = x + pixel * w.channels;
+          for (int64_t c = 0; c < w.channels; c++) y[c] = static_cast<Out>(from[c]) > y[c] ? static_cast<Out>(from[c]) : y[c];
+          empty = false;
         });
+        if (empty && !kFloat) std::fill(y, y + w.channels, Out{0});
       });
     });
   });
+}
+
+std::unique_ptr<Kernel> make_max_pool(const NodeSpec& spec) {
+  const DType from = spec.inputs.at(0).dtype, to = spec.outputs.at(0).dtype;
+  const Window w = pool_window(spec, spec.inputs[0].shape, spec.outputs[0].shape);
+  if (from == DType::f32 && to == DType::f32) return make_max_pool_of<float, float>(w);
+  if (from == DType::i32 && to == DType::i32) return make_max_pool_of<int32_t, int32_t>(w);
+  if (from == DType::i32 && to == DType::f32) return make_max_pool_of<int32_t, float>(w);  // MaxPool3D
+  if (from == DType::b8 && to == DType::b8) return make_max_pool_of<uint8_t, uint8_t>(w);
+  throw Unsupported("the input must be float32, int32 or bool");
 }
 
 // The mean over the pixels inside the input. A window outside gives NaN in two dims and 0 in three, as tfjs.
