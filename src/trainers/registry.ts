@@ -3,9 +3,10 @@ import { closest } from 'fastest-levenshtein';
 import { MerakError } from '../errors.js';
 import { languageModel } from './languageModel/index.js';
 import { samp } from './samp/index.js';
+import { sigma } from './sigma/index.js';
 import type { Trainer } from './trainer.js';
 
-export const TRAINERS: readonly Trainer[] = [languageModel, samp];
+export const TRAINERS: readonly Trainer[] = [languageModel, samp, sigma];
 
 /** @throws MerakError trainer/unknown */
 export function trainerByName(name: string, among: readonly Trainer[] = TRAINERS): Trainer {
