@@ -1,15 +1,18 @@
-// npm run recipes [NAME...]: every examples/recipes/*.yaml on 2 workers; one dated page with its tables and pictures in results/.
+// npm run recipes -- [NAME...] [--data DIR]: every examples/recipes/*.yaml on 2 workers; one dated page with its tables and pictures in results/.
 // A yaml is a recipe's configuration; its first comment lines may say `recipe: NAME` (default: the file's name) and
-// `data: DIR` (relative to ../shared/data; without it the recipe generates its data).
+// `data: FOLDER` (under --data, default ../shared/data; without it the recipe generates its data).
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const CONFIGS = join(ROOT, 'examples/recipes');
-const DATA = join(ROOT, '../shared/data');
-const wanted = process.argv.slice(2);
+const { values, positionals: wanted } = parseArgs({
+  options: { data: { type: 'string', default: join(ROOT, '../shared/data') } },
+  allowPositionals: true,
+});
 const day = new Date().toISOString().slice(0, 10);
 const results = join(ROOT, 'results', day);
 const lines = [`# Recipes, ${day}`, '', '| recipe | s | figures |', '|---|---:|---|'];
@@ -24,7 +27,7 @@ for (const file of readdirSync(CONFIGS)
   const text = readFileSync(join(CONFIGS, file), 'utf8');
   const noted = (key) => text.match(new RegExp(`^# ${key}: *(\\S+)`, 'm'))?.[1];
   const folder = noted('data');
-  const data = folder === undefined ? undefined : join(DATA, folder);
+  const data = folder === undefined ? undefined : resolve(values.data, folder);
   if (data !== undefined && !existsSync(data)) {
     lines.push(`| ${name} | - | skipped: no ${data} |`);
     continue;
