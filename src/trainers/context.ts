@@ -2,7 +2,16 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { Logger } from 'pino';
 import type { TopLevelSpec } from 'vega-lite';
-import type { BatchSource, FitDatasetOptions, History, ParallelModel, UserModel, WrapOptions } from '../index.js';
+import type {
+  BatchSource,
+  FitDatasetOptions,
+  History,
+  ParallelModel,
+  SpmdGroup,
+  SpmdOptions,
+  UserModel,
+  WrapOptions,
+} from '../index.js';
 
 export interface TrainerContext<Config = unknown> {
   readonly config: Config;
@@ -16,6 +25,8 @@ export interface TrainerContext<Config = unknown> {
   progress(label: string, total: number): ProgressBar;
   /** `merak.wrap` under the launch flags and the context's seed; the workers end with the recipe, whatever happens. */
   wrap(model: UserModel, options?: WrapOptions): Promise<ParallelModel>;
+  /** `merak.spmd` under the launch flags and the context's seed; it too ends with the recipe. */
+  spmd(options?: SpmdOptions): Promise<SpmdGroup>;
   /**
    * `parallel.fitDataset`, checkpointed every `saveEvery` steps under `name`. A resumed run goes on at the last
    * checkpoint with the next batch and the next random numbers.

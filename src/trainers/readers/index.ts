@@ -1,4 +1,5 @@
 /** `merak.readers`: data files with errors that name file, line and column. */
+export { components, degrees, type EdgeList, type EdgeListOptions, edgeList, edges } from './edges.js';
 export { jsonl, lines } from './lines.js';
 export type { Row } from './row.js';
 export { csv, type TableOptions, tsv } from './table.js';

@@ -1,7 +1,7 @@
 /** Runs a recipe's phases over its folders: what `merak train` does. */
 import { join } from 'node:path';
 import type { z } from 'zod';
-import { type OptionsInput, type ParallelModel, wrap } from '../../index.js';
+import { type OptionsInput, spmd, wrap } from '../../index.js';
 import type { TrainerContext } from '../context.js';
 import { openOutput } from '../output/folder.js';
 import { describeRun, type Results } from '../output/results.js';
@@ -45,7 +45,7 @@ export async function runTrainer<Schema extends z.ZodObject, Prepared, Trained>(
   for (const file of trainer.data?.files(config) ?? []) data.path(file);
   const state = await openRunState(join(output.folder, 'state'), { trainer: trainer.name, config, seed }, resume);
   const log = openLog(output.folder, trainer.name, quiet);
-  const opened: ParallelModel[] = [];
+  const opened: { close(): Promise<void> }[] = [];
   const context: TrainerContext<z.output<Schema>> = {
     config,
     seed,
@@ -57,6 +57,11 @@ export async function runTrainer<Schema extends z.ZodObject, Prepared, Trained>(
       const parallel = await wrap(model, { seed, ...wrapOptions });
       opened.push(parallel);
       return parallel;
+    },
+    async spmd(spmdOptions = {}) {
+      const group = await spmd({ seed, ...spmdOptions });
+      opened.push(group);
+      return group;
     },
     fit: (name, parallel, source, fitOptions) =>
       resumableFit(state.snapshots(name), parallel, source, { verbose: quiet ? 0 : 1, ...fitOptions }),
@@ -83,6 +88,6 @@ export async function runTrainer<Schema extends z.ZodObject, Prepared, Trained>(
     await state.finish();
     return results;
   } finally {
-    for (const parallel of opened) await parallel.close();
+    for (const one of opened) await one.close();
   }
 }
