@@ -4,8 +4,9 @@ import { hasExchangeBetween } from './exchanges.js';
 import { sameShape } from './view.js';
 
 /**
- * MerakLayerNormGrad whose `dx` is only added to a value of the same shape takes that value as `residual` and stands where the
- * addition stood. Only among the nodes from `numForwardNodes` on, and not for `fixed` values.
+ * MerakLayerNormGrad whose `dx` is only added to a value of the same shape takes that value as `residual`. It keeps its place where
+ * the value is there by then, and else stands where the addition stood. Only among the nodes from `numForwardNodes` on, and not
+ * for `fixed` values.
  */
 export function joinResiduals(graph: Graph, numForwardNodes: number, fixed: ReadonlySet<ValueId>): Graph {
   const producer = new Map<ValueId, Node>();
@@ -21,10 +22,13 @@ export function joinResiduals(graph: Graph, numForwardNodes: number, fixed: Read
     const node = producer.get(value);
     const isAlone = numReaders.get(value) === 1 && !fixed.has(value);
     const isNorm = node?.kernel === 'MerakLayerNormGrad' && node.outputs[0] === value && backward.has(node);
-    if (!isAlone || !isNorm || node.inputNames.includes('residual')) return undefined;
-    // Nobody may want its other outputs before the addition.
-    return node.outputs.slice(1).some((output) => numReaders.has(output)) ? undefined : node;
+    return isAlone && isNorm && !node.inputNames.includes('residual') ? node : undefined;
   }
+
+  const place = new Map(graph.nodes.map((node, index) => [node, index]));
+  /** Where the value is made: -1 when it comes from outside. */
+  const madeAt = (value: ValueId) => place.get(producer.get(value) as Node) ?? -1;
+  const isRead = (values: readonly ValueId[]) => values.some((value) => numReaders.has(value));
 
   const replaced = new Map<Node, Node>();
   const removed = new Set<Node>();
@@ -33,14 +37,20 @@ export function joinResiduals(graph: Graph, numForwardNodes: number, fixed: Read
     if (node.kernel !== 'Add' || a === undefined || b === undefined || a === b) continue;
     const [norm, residual] = normBehind(b) === undefined ? [normBehind(a), b] : [normBehind(b), a];
     if (norm === undefined || !sameShape(shape(a), shape(b))) continue;
-    if (hasExchangeBetween(graph.nodes, graph.nodes.indexOf(norm), graph.nodes.indexOf(node))) continue;
-    removed.add(norm);
-    replaced.set(node, {
+    const joined = {
       ...norm,
       inputs: [...norm.inputs, residual],
       inputNames: [...norm.inputNames, 'residual'],
       outputs: [node.outputs[0] ?? -1, ...norm.outputs.slice(1)],
-    });
+    };
+    const [from, to] = [place.get(norm) ?? 0, place.get(node) ?? 0];
+    if (madeAt(residual) < from) {
+      removed.add(node);
+      replaced.set(norm, joined);
+    } else if (!isRead(norm.outputs.slice(1)) && !hasExchangeBetween(graph.nodes, from, to)) {
+      removed.add(norm);
+      replaced.set(node, joined);
+    }
   }
   if (replaced.size === 0) return graph;
   const nodes = graph.nodes.filter((node) => !removed.has(node)).map((node) => replaced.get(node) ?? node);
