@@ -52,4 +52,5 @@ export type {
 export * as metrics from './trainers/metrics/index.js';
 export * as charts from './trainers/output/charts.js';
 export * as readers from './trainers/readers/index.js';
+export * as text from './trainers/text/index.js';
 export { type DataNeeds, defineTrainer, type Figures, type Paper, type Trainer } from './trainers/trainer.js';
