@@ -1,18 +1,28 @@
 /** `merak profile`: measures the processors and the memory between ranks of this machine for the cost model. */
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { cpus, totalmem } from 'node:os';
+import { availableParallelism, cpus, totalmem } from 'node:os';
 import { dirname } from 'node:path';
 import { MerakError } from '../errors.js';
 import { calibrateDevice } from '../planner/costs/calibrate.js';
 import { fitLink } from '../planner/costs/fitLink.js';
 import type { Profile } from '../planner/costs/profile.js';
 import { profilePath } from '../planner/costs/profileFile.js';
+import { whileBusy } from '../runtime/native/busyCores.js';
 import { timeLink } from '../runtime/native/timeLink.js';
 import { nodeTimer } from '../runtime/native/timeNode.js';
 
-/** Takes a few seconds; ranks of `threads` threads each. Raises engine/unsupported without the native engine. */
+/** Longer than the kernels take to be measured. */
+const BUSY_SECONDS = 3;
+
+/**
+ * Takes some seconds; ranks of `threads` threads each. As many cores as ranks would fill are at work meanwhile, since a core is
+ * slower when its neighbours compute too. Raises engine/unsupported without the native engine.
+ */
 export async function measureProfile(threads: number): Promise<Profile> {
-  const device = calibrateDevice(nodeTimer({ threads }), 'cpu', totalmem());
+  const others = Math.max(0, Math.floor(availableParallelism() / threads) - 1) * threads;
+  const device = await whileBusy(others, BUSY_SECONDS, () =>
+    calibrateDevice(nodeTimer({ threads }), 'cpu', totalmem()),
+  );
   const times = await timeLink();
   return {
     version: 1,
@@ -46,6 +56,10 @@ export function renderProfile({ machine, threads, device, links }: Profile): str
     ...device.productFlops.map(({ size, rate }): [string, string] => [
       `product of ${si(size, 'FLOP')}`,
       `${si(rate, 'FLOP/s')}`,
+    ]),
+    ...Object.entries(device.attentionFlops ?? {}).map(([pass, rate]): [string, string] => [
+      `attention, ${pass}`,
+      si(rate, 'FLOP/s'),
     ]),
     ...device.memoryBytesPerSecond.map(({ size, rate }): [string, string] => [
       `kernel over ${si(size, 'B')}`,

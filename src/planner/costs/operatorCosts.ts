@@ -43,12 +43,21 @@ export function rooflineCosts(device: DeviceModel): OperatorCosts {
       const bytes = nodeBytes(graph, node);
       const flops = nodeFlops(graph, node);
       if (bytes === 0 && flops === 0) return 0;
-      const rate = isProduct(node.kernel) ? rateAt(device.productFlops, flops) : device.vectorFlopsPerSecond;
+      const rate = arithmeticRate(device, node.kernel, flops);
       const moving = bytes === 0 ? 0 : bytes / rateAt(device.memoryBytesPerSecond, bytes);
       return device.launchSeconds + Math.max(flops / rate, moving);
     },
   };
 }
+
+function arithmeticRate(device: DeviceModel, kernel: string, flops: number): number {
+  if (!isProduct(kernel)) return device.vectorFlopsPerSecond;
+  const attention = ATTENTION.exec(kernel);
+  if (attention === null || device.attentionFlops === undefined) return rateAt(device.productFlops, flops);
+  return attention[1] === undefined ? device.attentionFlops.forward : device.attentionFlops.gradient;
+}
+
+const ATTENTION = /^Merak(?:Packed)?Attention(Grad)?$/;
 
 /** Seconds of a kernel call, measured; null when it cannot be run alone. */
 export type NodeTimer = (graph: Graph, node: Node) => number | null;

@@ -22,6 +22,7 @@ const profileSchema = z.strictObject({
   device: z.strictObject({
     name: z.string(),
     productFlops: curve,
+    attentionFlops: z.strictObject({ forward: positive, gradient: positive }).optional(),
     vectorFlopsPerSecond: positive,
     memoryBytesPerSecond: curve,
     launchSeconds: z.number().min(0),

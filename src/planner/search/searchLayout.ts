@@ -59,7 +59,7 @@ export interface SearchResult {
  * a play of its schedule. Choices wait in the order of what they take at the least, known ever more exactly (no exchanges
  * and no launches split; balanced stages; the stages themselves; played), and most are never looked at closely: once the
  * least of a choice is more than the best of its family takes, it is out. Of choices within 1 % of the fastest the simplest
- * wins: fewer tensor ranks, fewer stages, the simpler schedule.
+ * wins: fewer tensor ranks, fewer stages, the simpler schedule, and without a pipeline fewer micro-batches.
  *
  * @throws MerakError 'config/degrees', 'config/batch', 'plan/too-many-stages' when nothing can be cut as pinned, and
  *   'plan/out-of-memory' with the choice that needs least, and the smallest number of workers that would do, when nothing
@@ -291,6 +291,7 @@ function compareSimplicity(a: Timed, b: Timed): number {
     x.mesh.tp - y.mesh.tp ||
     x.mesh.pp - y.mesh.pp ||
     thrift(x) - thrift(y) ||
+    (x.mesh.pp === 1 ? x.numMicroBatches - y.numMicroBatches : 0) ||
     order(x) - order(y) ||
     x.subBatches - y.subBatches ||
     Number(x.sequenceParallel === 'on') - Number(y.sequenceParallel === 'on') ||
