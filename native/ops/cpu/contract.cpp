@@ -36,7 +36,7 @@ void check_types(const NodeSpec& spec) {
 
 // Where bfloat16 or int8 may stand; all others read and write float32, int32 and bool.
 const std::set<std::string> kTakesNarrow = {
-    "BatchMatMul", "_FusedMatMul", "MerakProduct", "MerakQuantise", "MerakQuantisedMatMul", "MerakColumnSum", "MerakGelu", "MerakGeluGrad", "MerakLayerNorm", "MerakAttention",
+    "BatchMatMul", "_FusedMatMul", "MerakProduct", "MerakQuantise", "MerakQuantisedMatMul", "MerakColumnSum", "MerakGelu", "MerakGeluGrad", "MerakLayerNorm", "MerakLayerNormGrad", "MerakAttention",
     "MerakAttentionGrad", "MerakPackedAttention", "MerakPackedAttentionGrad", "MerakAssign", "MerakFanOut",
     "Identity", "Reshape", "ExpandDims", "Squeeze"};
 const std::set<std::string> kHasNoInput = {"Fill", "Range", "LinSpace", "MerakRandom"};
@@ -179,7 +179,7 @@ void attends(const NodeSpec& spec, bool packed, bool gradient) {
       size *= static_cast<double>(std::max<int64_t>(1, dim));
     }
     require(size <= kMaxBytes, "headShape is larger than any memory");
-    is_float(in(spec, "qkv"));
+    is_any_float(in(spec, "qkv"));
   } else {
     const TensorType &k = in(spec, "k"), &v = in(spec, "v");
     q = in(spec, "q").shape;
@@ -193,7 +193,7 @@ void attends(const NodeSpec& spec, bool packed, bool gradient) {
     is_float(out(spec, 1));
     return sized(out(spec, 1), lines);
   }
-  is_float(in(spec, "dy"));
+  is_any_float(in(spec, "dy"));
   is_any_float(in(spec, "out"));
   is_float(in(spec, "logsumexp"));
   sized(in(spec, "dy"), size);
@@ -211,19 +211,23 @@ void normalises(const NodeSpec& spec) {
   const TensorType& x = in(spec, "x");
   require(!x.shape.empty(), "x must have a last dim");
   const int64_t width = x.shape.back(), rows = product(x.shape, 0, x.shape.size() - 1);
-  for (const TensorType& type : spec.inputs) is_float(type);
+  const bool gradient = spec.kernel == "MerakLayerNormGrad";
+  for (const char* name : {"x", "gamma"}) is_float(in(spec, name));
+  for (const char* name : {"mean", "rstd"})
+    if (gradient) is_float(in(spec, name));
   sized(in(spec, "gamma"), width);
   same_size(out(spec), x);
   is_any_float(out(spec));
   is_float(out(spec, 1));
   is_float(out(spec, 2));
-  const bool gradient = spec.kernel == "MerakLayerNormGrad";
   if (gradient) {
     is_float(out(spec));
+    is_any_float(in(spec, "dy"));
     same_size(in(spec, "dy"), x);
     sized(in(spec, "mean"), rows);
     sized(in(spec, "rstd"), rows);
   } else {
+    is_float(in(spec, "beta"));
     sized(in(spec, "beta"), width);
   }
   sized(out(spec, 1), gradient ? width : rows);
