@@ -211,6 +211,7 @@ void normalises(const NodeSpec& spec) {
   const TensorType& x = in(spec, "x");
   require(!x.shape.empty(), "x must have a last dim");
   const int64_t width = x.shape.back(), rows = product(x.shape, 0, x.shape.size() - 1);
+  const bool gradient = spec.kernel == "MerakLayerNormGrad";
   const int dy = spec.input("dy");  // where bfloat16 may stand, as in LayerNorm's own result
   for (size_t i = 0; i < spec.inputs.size(); i++) static_cast<int>(i) == dy ? is_any_float(spec.inputs[i]) : is_float(spec.inputs[i]);
   sized(in(spec, "gamma"), width);
@@ -218,14 +219,15 @@ void normalises(const NodeSpec& spec) {
   is_any_float(out(spec));
   is_float(out(spec, 1));
   is_float(out(spec, 2));
-  const bool gradient = spec.kernel == "MerakLayerNormGrad";
   if (gradient) {
     is_float(out(spec));
+    is_any_float(in(spec, "dy"));
     same_size(in(spec, "dy"), x);
     if (spec.input("residual") >= 0) same_size(in(spec, "residual"), x);
     sized(in(spec, "mean"), rows);
     sized(in(spec, "rstd"), rows);
   } else {
+    is_float(in(spec, "beta"));
     sized(in(spec, "beta"), width);
   }
   sized(out(spec, 1), gradient ? width : rows);

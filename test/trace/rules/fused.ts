@@ -59,6 +59,9 @@ export function fusedRules(): void {
       const ids = tf.zeros([2, 3], 'int32');
       run('MerakEmbedding', { table: random([5, 4]), ids }, { vocabOffset: 0, sharded: false });
       run('MerakEmbeddingGrad', { dy: random([2, 3, 4]), ids }, { vocabSize: 5, vocabOffset: 0, sharded: false });
+      const [left, right] = [random([2, 3, 4]), random([4, 5])];
+      const outputShape = [2, 3, 5];
+      run('MerakProduct', { a: left, b: right, bias: random([5]), residual: random(outputShape) }, { outputShape });
       const [a, scales] = [run('MerakQuantise', { x: random([3, 4]) }, { scale: 0.01 }) as tf.Tensor, random([5])];
       const b = run('MerakQuantise', { x: random([4, 5]) }, { scale: 0.01 }) as tf.Tensor;
       run('MerakQuantisedMatMul', { a, b, scales }, { activation: 'relu' });
