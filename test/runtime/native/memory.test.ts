@@ -25,7 +25,7 @@ function planOf(layout: Layout): Plan {
   const user = gpt({
     vocabularySize: VOCABULARY,
     contextLength: LENGTH,
-    numLayers: 2,
+    numLayers: 4,
     numHeads: 4,
     hiddenSize: 192,
     dropout: 0,
