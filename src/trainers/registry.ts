@@ -1,11 +1,12 @@
 /** The recipes that ship with Merak, by name. */
 import { closest } from 'fastest-levenshtein';
 import { MerakError } from '../errors.js';
+import { ear } from './ear/index.js';
 import { languageModel } from './languageModel/index.js';
 import { samp } from './samp/index.js';
 import type { Trainer } from './trainer.js';
 
-export const TRAINERS: readonly Trainer[] = [languageModel, samp];
+export const TRAINERS: readonly Trainer[] = [languageModel, samp, ear];
 
 /** @throws MerakError trainer/unknown */
 export function trainerByName(name: string, among: readonly Trainer[] = TRAINERS): Trainer {
