@@ -2,13 +2,14 @@
 import { closest } from 'fastest-levenshtein';
 import { MerakError } from '../errors.js';
 import { drlFsod } from './drlFsod/index.js';
+import { ear } from './ear/index.js';
 import { languageModel } from './languageModel/index.js';
 import { ot } from './ot/index.js';
 import { samp } from './samp/index.js';
 import { sigma } from './sigma/index.js';
 import type { Trainer } from './trainer.js';
 
-export const TRAINERS: readonly Trainer[] = [languageModel, drlFsod, ot, samp, sigma];
+export const TRAINERS: readonly Trainer[] = [languageModel, drlFsod, ear, ot, samp, sigma];
 
 /** @throws MerakError trainer/unknown */
 export function trainerByName(name: string, among: readonly Trainer[] = TRAINERS): Trainer {

@@ -172,22 +172,27 @@ describe('refuses', () => {
   });
 
   it('kernels the engine lacks, by name; a tfjs group runs them', async () => {
-    const pool = (y: tf.Tensor4D) => tf.maxPool(y, 2, 2, 'same');
-    const image = tf.range(0, 16, 1, 'int32').reshape([1, 4, 4, 1]) as tf.Tensor4D;
-    const error = await rejected(() => group.jit(pool)(image));
-    expect(error).toMatchObject({ code: 'engine/unsupported', summary: 'the native engine cannot run MaxPool' });
+    const filter = tf.ones([2, 2, 2, 1, 1], 'int32') as tf.Tensor5D;
+    const convolve = (y: tf.Tensor5D) => tf.conv3d(y, filter, 1, 'valid');
+    const volume = tf.range(0, 64, 1, 'int32').reshape([1, 4, 4, 4, 1]) as tf.Tensor5D;
+    const error = await rejected(() => group.jit(convolve)(volume));
+    expect(error).toMatchObject({ code: 'engine/unsupported', summary: 'the native engine cannot run Conv3D' });
     const tfjs = await merak.spmd({ ...OPTIONS, device: 'tfjs' });
     const kept = tfjs.state('kept', { initial: x, placement: merak.shard(0) });
-    const f = tfjs.jit((y: tf.Tensor4D) => {
+    const f = tfjs.jit((y: tf.Tensor5D) => {
       kept.value.assign(kept.value.mul(2));
-      return { pooled: pool(y), rows: merak.nn.allGather(kept.value), sum: merak.nn.allReduce(kept.value.sum(0)) };
+      return {
+        convolved: convolve(y),
+        rows: merak.nn.allGather(kept.value),
+        sum: merak.nn.allReduce(kept.value.sum(0)),
+      };
     });
-    const found = await f(image);
-    expect(difference(found.pooled, pool(image))).toBe(0);
+    const found = await f(volume);
+    expect(difference(found.convolved, convolve(volume))).toBe(0);
     expect(difference(found.rows, x.mul(2))).toBe(0);
     expect(difference(found.sum, x.mul(2).sum(0))).toBeLessThan(1e-6);
     tfjs.state('later', { shape: [1] });
-    await f(image);
+    await f(volume);
     expect(difference(await kept.read(), x.mul(4))).toBe(0);
     await tfjs.close();
   });

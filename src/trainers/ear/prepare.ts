@@ -1,0 +1,58 @@
+/** Data, vocabulary and the word vectors the encoder begins with. */
+import type * as tf from '@tensorflow/tfjs';
+import type { TrainerContext } from '../context.js';
+import type { Document } from '../words/association.js';
+import { type EncodedSentences, encodeSentences, makeVocabulary, type Vocabulary } from '../words/vocabulary.js';
+import { asTable, wordVectors } from '../words/wordVectors.js';
+import type { EarConfig } from './config.js';
+import { type EarData, readData } from './data.js';
+
+export interface Prepared extends EarData {
+  readonly vocabulary: Vocabulary;
+  readonly encodedDev: EncodedSentences;
+  /** [V, H]. */
+  readonly table: tf.Tensor2D;
+}
+
+const TABLE_DEVIATION = 0.1;
+
+export async function prepare(context: TrainerContext<EarConfig>): Promise<Prepared> {
+  const { config, seed } = context;
+  const read = await readData(context);
+  const tweets = [...read.train.sentences, ...read.unlabelled];
+  const vocabulary = makeVocabulary([...tweets, ...read.aligned.flat()], { minCount: 2 });
+  const numWords = vocabulary.words.length;
+  const numContexts = Math.min(config.contextWords, numWords);
+  const vectors = await wordVectors(documents(tweets, read.aligned, vocabulary), {
+    numWords,
+    numContexts,
+    size: config.hiddenSize,
+    seed,
+  });
+  const table = asTable(vectors, TABLE_DEVIATION);
+  vectors.dispose();
+  context.log.info(`${numWords} words, ${numContexts} of them contexts`);
+  const encodedDev = encodeSentences(vocabulary, read.dev.sentences, config.contextLength);
+  return { ...read, vocabulary, encodedDev, table };
+}
+
+/**
+ * A tweet is counted with its own words; a row of translations, in every language, with the words of the first, so that
+ * translations of a word have the same contexts.
+ */
+function* documents(
+  tweets: readonly (readonly string[])[],
+  aligned: readonly (readonly (readonly string[])[])[],
+  vocabulary: Vocabulary,
+): Generator<Document> {
+  const ids = (words: readonly string[]): number[] => words.map(vocabulary.idOf);
+  for (const tweet of tweets) {
+    const words = ids(tweet);
+    yield { words, contexts: words };
+  }
+  for (const [first, ...others] of aligned) {
+    const contexts = ids(first!);
+    yield { words: contexts, contexts };
+    for (const other of others) yield { words: ids(other), contexts };
+  }
+}
