@@ -25,7 +25,8 @@ export function checkBox(path: string, box: readonly number[], width: number, he
   const [x1 = Number.NaN, y1 = Number.NaN, x2 = Number.NaN, y2 = Number.NaN] = box;
   const whole = [x1, y1, x2, y2] as const;
   const received = whole.join(', ');
-  const fail = (message: string, expected: string) => new MerakError('trainer/data', message, { path, expected, received });
+  const fail = (message: string, expected: string) =>
+    new MerakError('trainer/data', message, { path, expected, received });
   if (!whole.every(Number.isFinite)) throw fail('a box is not made of four numbers', 'x1, y1, x2, y2 in pixels');
   if (x1 >= x2 || y1 >= y2) throw fail('a box has no area', 'x1 < x2 and y1 < y2');
   if (x1 < 0 || y1 < 0 || x2 > width || y2 > height)
