@@ -1,13 +1,14 @@
 /** The recipes that ship with Merak, by name. */
 import { closest } from 'fastest-levenshtein';
 import { MerakError } from '../errors.js';
+import { drlFsod } from './drlFsod/index.js';
 import { languageModel } from './languageModel/index.js';
 import { ot } from './ot/index.js';
 import { samp } from './samp/index.js';
 import { sigma } from './sigma/index.js';
 import type { Trainer } from './trainer.js';
 
-export const TRAINERS: readonly Trainer[] = [languageModel, ot, samp, sigma];
+export const TRAINERS: readonly Trainer[] = [drlFsod, languageModel, ot, samp, sigma];
 
 /** @throws MerakError trainer/unknown */
 export function trainerByName(name: string, among: readonly Trainer[] = TRAINERS): Trainer {

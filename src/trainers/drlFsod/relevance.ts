@@ -17,20 +17,14 @@ export function relevance(features: tf.Tensor): tf.Tensor {
   return tf.add(tf.mul(tf.relu(tf.matMul(unit, unit, false, true)), tf.sub(1, self)), self);
 }
 
-/** One weight [width, width] per layer. The identity at first. */
+/** One weight [width, width] per layer, as its difference from the identity it starts at. */
 export function gcnWeights(weights: Weights, layers: number, width: number): tf.Variable[] {
-  return Array.from({ length: layers }, (_, i) => {
-    const made = weights.constant(`gcn/layer${i}`, [width, width], 0);
-    const identity = tf.eye(width);
-    made.assign(identity);
-    identity.dispose();
-    return made;
-  });
+  return Array.from({ length: layers }, (_, i) => weights.constant(`gcn/layer${i}`, [width, width], 0));
 }
 
 /**
  * Class values [n, width] of every node, rows of length 1, none negative: X <- leaky(A X W), the last layer without
- * the slope; `normal` multiplies the result by the first input, `residual` each layer's output by its input.
+ * the slope, each W the identity plus its entry of `layers`; `normal` multiplies the result by the first input, `residual` each layer's output by its input.
  */
 export function graphConvolution(
   input: tf.Tensor,
@@ -38,9 +32,10 @@ export function graphConvolution(
   layers: readonly tf.Tensor[],
   architecture: Architecture,
 ): tf.Tensor {
+  const width = input.shape[1]!;
   let x = input;
   for (const [i, weight] of layers.entries()) {
-    const mixed = tf.matMul(tf.matMul(edges, x), weight as tf.Tensor2D);
+    const mixed = tf.matMul(tf.matMul(edges, x), tf.add(weight, tf.eye(width)));
     const output = i === layers.length - 1 ? mixed : tf.leakyRelu(mixed, SLOPE);
     x = architecture === 'residual' ? tf.mul(output, x) : output;
   }

@@ -2,6 +2,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { encodeJpeg, type Pixels } from '../vision/jpeg.js';
+import { generator, type Random } from './random.js';
 
 export const SHAPES = ['disc', 'square', 'triangle', 'cross', 'ring'] as const;
 const COLOURS = { red: [210, 60, 50], green: [60, 170, 70], blue: [60, 90, 210], yellow: [215, 195, 60] } as const;
@@ -39,20 +40,6 @@ export async function writeWorld(
     }
     await writeFile(join(folder, `ImageSets/Main/${split}.txt`), `${ids.join('\n')}\n`);
   }
-}
-
-type Random = () => number;
-
-/** FNV-1a of the key, then mulberry32. */
-function generator(key: string): Random {
-  let state = 0x811c9dc5;
-  for (const character of key) state = Math.imul(state ^ character.charCodeAt(0), 0x01000193);
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 function scene(random: Random): { image: Pixels; objects: Placed[] } {
