@@ -1,10 +1,10 @@
 /** What the drl-fsod recipe can be told. */
 import { z } from 'zod';
-import { SHAPES, WORLD_CLASSES } from './world.js';
+import { NUM_COLOURS, SHAPES, WORLD_CLASSES } from './world.js';
 
 const count = z.int().min(1);
-/** Those of one colour of every shape are new: each novel class looks like base classes in shape and in colour. */
-const NOVEL = WORLD_CLASSES.filter((_, i) => i % SHAPES.length === Math.floor(i / SHAPES.length) % SHAPES.length);
+/** One of every shape is new, so that each novel class looks like base classes in shape and in colour. */
+const NOVEL = WORLD_CLASSES.filter((_, i) => (i % SHAPES.length) % NUM_COLOURS === Math.floor(i / SHAPES.length));
 
 export const config = z.strictObject({
   format: z.enum(['voc', 'coco', 'packed']).default('voc').meta({

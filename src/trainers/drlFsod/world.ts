@@ -6,6 +6,7 @@ import { generator, type Random } from './random.js';
 
 export const SHAPES = ['disc', 'square', 'triangle', 'cross', 'ring'] as const;
 const COLOURS = { red: [210, 60, 50], green: [60, 170, 70], blue: [60, 90, 210], yellow: [215, 195, 60] } as const;
+export const NUM_COLOURS = Object.keys(COLOURS).length;
 type Shape = (typeof SHAPES)[number];
 
 /** 20 classes: every shape in every colour. */
