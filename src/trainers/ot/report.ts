@@ -74,7 +74,7 @@ export function residualChart(all: readonly Solution[]) {
     series: all
       .filter(({ residuals }) => residuals.length > 0)
       .map(({ problem, method, residuals }) => {
-        return { name: `${problem}, ${method}`, x: residuals.map((_, i) => i), y: residuals };
+        return { name: method, panel: problem, x: residuals.map((_, i) => i), y: residuals };
       }),
   });
 }

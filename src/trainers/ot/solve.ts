@@ -80,7 +80,7 @@ export function solveFactored(
   });
 }
 
-const SMALL = 100_000;
+const SMALL = 10_000;
 
 export type SavedPlan = {
   readonly rank: number;

@@ -4,11 +4,16 @@ import type { TopLevelSpec } from 'vega-lite';
 const SCHEMA = 'https://vega.github.io/schema/vega-lite/v6.json';
 const WIDTH = 480;
 const HEIGHT = 300;
+const PANEL_WIDTH = 240;
+const PANEL_HEIGHT = 180;
+const PANEL_COLUMNS = 3;
 
 export interface Series {
   readonly name: string;
   readonly x: readonly number[];
   readonly y: readonly number[];
+  /** Curves of one panel are drawn together; all in one where none is named. */
+  readonly panel?: string;
 }
 
 export interface LineChart {
@@ -24,20 +29,24 @@ export interface LineChart {
 
 /** Curves over one axis, one colour each. */
 export function lines({ title, x, y, series, logX = false, logY = false, points = false }: LineChart): TopLevelSpec {
-  const values = series.flatMap((one) => one.x.map((at, i) => ({ series: one.name, x: at, y: one.y[i]! })));
+  const inPanels = series.some(({ panel }) => panel !== undefined);
+  const values = series.flatMap(({ name, panel = '', ...one }) =>
+    one.x.map((at, i) => ({ series: name, panel, x: at, y: one.y[i]! })),
+  );
   const scale = (log: boolean) => (log ? { type: 'log' as const } : { zero: false });
   return {
     $schema: SCHEMA,
     title,
-    width: WIDTH,
-    height: HEIGHT,
+    width: inPanels ? PANEL_WIDTH : WIDTH,
+    height: inPanels ? PANEL_HEIGHT : HEIGHT,
     background: 'white',
     data: { values: thin(values) },
     mark: { type: 'line', point: points },
     encoding: {
       x: { field: 'x', type: 'quantitative', title: x, scale: scale(logX) },
       y: { field: 'y', type: 'quantitative', title: y, scale: scale(logY) },
-      color: { field: 'series', type: 'nominal', title: null, sort: null },
+      color: { field: 'series', type: 'nominal', title: null, sort: null, legend: { labelLimit: 0 } },
+      ...(inPanels ? { facet: { field: 'panel', title: null, sort: null, columns: PANEL_COLUMNS } } : {}),
     },
   };
 }
@@ -75,7 +84,9 @@ export function bars({ title, y, bars: given }: BarChart): TopLevelSpec {
         encoding: {
           ...encoding,
           y: { field: 'value', type: 'quantitative', title: y },
-          ...(grouped ? { color: { field: 'name', type: 'nominal', title: null, sort: null } } : {}),
+          ...(grouped
+            ? { color: { field: 'name', type: 'nominal', title: null, sort: null, legend: { labelLimit: 0 } } }
+            : {}),
         },
       },
       ...(given.some(({ spread }) => spread !== undefined)

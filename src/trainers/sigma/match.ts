@@ -70,7 +70,7 @@ export function matchBySigma(
   });
 }
 
-const SMALL_PLAN = 2_000_000;
+const SMALL_PLAN = 250_000;
 
 function savesEvery({ source, target }: GraphPair, iterations: number): number {
   return source.numNodes * target.numNodes < SMALL_PLAN ? iterations : Math.max(1, Math.ceil(iterations / 20));

@@ -62,7 +62,7 @@ function curves(results: readonly MatchResult[], field: 'trueInconsistency' | 'o
     .filter(([, , [first]]) => first![field].length > 0)
     .map(([group, method, runs]) => {
       const x = runs[0]![field].map((_, iteration) => iteration);
-      return { name: `${group}, ${method}`, x, y: x.map((i) => mean(runs.map((run) => run[field][i]!))) };
+      return { name: method, panel: group, x, y: x.map((i) => mean(runs.map((run) => run[field][i]!))) };
     });
   return charts.lines({ title, x: 'iteration', y, series });
 }
