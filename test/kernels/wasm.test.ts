@@ -45,6 +45,16 @@ const CASES: readonly Case[] = [
     {},
   ],
   [
+    'MerakLayerNormGrad',
+    { dy: matrix(4), x: matrix(1), gamma: () => tensor([6], 2), mean: rows(5), rstd: rows(6), residual: matrix(7) },
+    {},
+  ],
+  [
+    'MerakProduct',
+    { a: matrix(1), b: matrix(2), residual: () => tensor([6, 6], 3), point: () => tensor([6, 6], 4) },
+    { transposeA: true, outputShape: [6, 6], gelu: 'tanh' },
+  ],
+  [
     'MerakProduct',
     { a: matrix(1), b: () => tensor([6, 5], 2), bias: () => tensor([5], 3), residual: () => tensor([4, 5], 4) },
     { outputShape: [4, 5] },

@@ -37,7 +37,7 @@ bool available() {
 
 bool available() { return false; }
 size_t rows_at_once(size_t, size_t, bool) { return 0; }
-void multiply(const Product&, const Finish&, size_t, size_t) {}
+void multiply(const Product&, const Finish&, size_t, size_t, float*) {}
 size_t attention_workspace(const AttentionHead&) { return 0; }
 size_t attention_grad_workspace(const AttentionHead&) { return 0; }
 void attention(const AttentionHead&, const uint16_t*, const uint16_t*, const uint16_t*, void*, float*, void*) {}

@@ -28,7 +28,8 @@ class TileProduct final : public Bf16Product {
     weight_ = KeptWeight(spec, packed_bytes, static_cast<int64_t>(plan.m));
     copied_at_ = weight_.stays() ? 0 : up(packed_bytes, 64);
     cut();
-    scratch_bytes_ = copied_at_ + (copies_ ? threads_ * rows_ * stride_ * sizeof(uint16_t) : 0);
+    sums_at_ = copied_at_ + up(copies_ ? threads_ * rows_ * stride_ * sizeof(uint16_t) : 0, 64);
+    scratch_bytes_ = sums_at_ + threads_ * amx::kPendingSums * sizeof(float);
   }
 
   size_t scratch_bytes() const override { return scratch_bytes_; }
@@ -43,14 +44,15 @@ class TileProduct final : public Bf16Product {
     for (size_t task = 0; task < tasks; task++) {
       const size_t row = task / across * rows_, row_end = std::min(plan_.m, row + rows_);
       const size_t strip = task % across * columns_, strip_end = std::min(strips, strip + columns_);
+      const auto thread = static_cast<size_t>(omp_get_thread_num());
       const auto* left = static_cast<const uint16_t*>(a) + row * stride_;
       if (copies_) {
-        auto* copied = reinterpret_cast<uint16_t*>(scratch + copied_at_) + static_cast<size_t>(omp_get_thread_num()) * rows_ * stride_;
+        auto* copied = reinterpret_cast<uint16_t*>(scratch + copied_at_) + thread * rows_ * stride_;
         copy_left(plan_, a, row, row_end, stride_, copied);
         left = copied;
       }
       amx::multiply({left, stride_, static_cast<const uint16_t*>(packed), row_end - row, plan_.n, plan_.k, plan_.accumulate},
-                    from_row(finish, row), strip, strip_end);
+                    from_row(finish, row), strip, strip_end, reinterpret_cast<float*>(scratch + sums_at_) + thread * amx::kPendingSums);
     }
   }
 
@@ -67,7 +69,7 @@ class TileProduct final : public Bf16Product {
 
   Bf16ProductPlan plan_;
   bool copies_;
-  size_t stride_, copied_at_, scratch_bytes_;
+  size_t stride_, copied_at_, sums_at_, scratch_bytes_;
   size_t threads_, rows_, columns_;  // of a task: rows, strips
   KeptWeight weight_;
 };

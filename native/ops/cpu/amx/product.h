@@ -24,7 +24,10 @@ struct Product {
 // operand of k x n, or the rows. `copies`: the rows are copied first.
 size_t rows_at_once(size_t n, size_t k, bool copies);
 
-// Strips [strip_begin, strip_end) of the result, on this thread.
-void multiply(const Product& product, const Finish& finish, size_t strip_begin, size_t strip_end);
+// Floats that `multiply` wants for sums that are not finished yet.
+constexpr size_t kPendingBlocks = 48, kPendingSums = kPendingBlocks * 32 * 32;
+
+// Strips [strip_begin, strip_end) of the result, on this thread. `sums` has room for kPendingSums.
+void multiply(const Product& product, const Finish& finish, size_t strip_begin, size_t strip_end, float* sums);
 
 }  // namespace merak::amx

@@ -8,6 +8,9 @@
 
 namespace merak::amx {
 
+// GCC's intrinsics do not tell the compiler which memory tiles are loaded from: before them, what was written must be in memory.
+[[gnu::always_inline]] static inline void settle_memory() { asm volatile("" ::: "memory"); }
+
 // The layout that LDTILECFG reads.
 struct alignas(64) TileConfiguration {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -25,6 +28,7 @@ static inline void configure(size_t rows) {
     configuration.rows[i] = tile_rows[i];
     configuration.bytes_per_row[i] = 64;
   }
+  asm volatile("" : : "r"(&configuration) : "memory");
   _tile_loadconfig(&configuration);
 }
 
@@ -35,6 +39,7 @@ constexpr size_t kRowBytesB = kBlock * 2 * sizeof(uint16_t);
 template <bool Two>
 [[gnu::always_inline]] static inline void sum_tiles(const uint16_t* a, size_t stride, const uint16_t* b, size_t steps, float* c, size_t ld,
                                              bool accumulate) {
+  settle_memory();
   const size_t ld_bytes = ld * sizeof(float), a_bytes = stride * sizeof(uint16_t);
   if (accumulate) {
     _tile_loadd(0, c, ld_bytes);

@@ -3,7 +3,8 @@
 #include "ops/cpu/isa/attention.h"
 
 #include "ops/cpu/isa/gemm_tile.inl"  // gemm
-#include "ops/cpu/isa/math.inl"       // exp_, log_
+#include "ops/cpu/isa/lanes.inl"      // sixteen at a time
+#include "ops/cpu/isa/math.inl"       // log_
 #include "ops/cpu/isa/rounding.inl"   // store, number
 #include "ops/cpu/isa/transpose.inl"  // transpose16
 
@@ -32,122 +33,99 @@ void transpose(const float* rows, int num_keys, int depth, size_t stride, float*
 
 int round_up(int n) { return (n + 15) / 16 * 16; }
 
-constexpr int kLanes = 16;
-
-// Sixteen partial results to one, as a tree.
-float sum_of(const float* lanes) {
-  float a[8], b[4];
-  for (int i = 0; i < 8; i++) a[i] = lanes[i] + lanes[i + 8];
-  for (int i = 0; i < 4; i++) b[i] = a[i] + a[i + 4];
-  return (b[0] + b[2]) + (b[1] + b[3]);
-}
-float larger(float x, float y) { return x > y ? x : y; }
-float max_of(const float* lanes) {
-  float a[8], b[4];
-  for (int i = 0; i < 8; i++) a[i] = larger(lanes[i], lanes[i + 8]);
-  for (int i = 0; i < 4; i++) b[i] = larger(a[i], a[i + 4]);
-  return larger(larger(b[0], b[2]), larger(b[1], b[3]));
-}
-
-template <class Number>
-float dot(const float* x, const Number* y, int n) {
-  float lanes[kLanes] = {};
+template <class Left, class Right>
+[[gnu::always_inline]] inline float dot(const Left* x, const Right* y, int n) {
+  Lanes sums{};
   int i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (int l = 0; l < kLanes; l++) lanes[l] += x[i + l] * number(y[i + l]);
-  for (; i < n; i++) lanes[0] += x[i] * number(y[i]);
-  return sum_of(lanes);
+  for (; i + kLanes <= n; i += kLanes) sums += load_lanes(x + i) * load_lanes(y + i);
+  float sum = sum_of(sums);
+  for (; i < n; i++) sum += number(x[i]) * number(y[i]);
+  return sum;
 }
 
-// Rows of float32 side by side to rows `stride` apart, rounded if `narrow`.
-void write_rows(const float* rows, int num_rows, int depth, bool narrow, void* to, size_t first, size_t stride) {
+// Rows of float32, `ld` apart, to rows `stride` apart, rounded if `narrow`, times `factors` of each row if there are such.
+void write_rows(const float* rows, size_t ld, int num_rows, int depth, const float* factors, bool narrow, void* to, size_t first, size_t stride) {
   for (int r = 0; r < num_rows; r++) {
-    const float* x = rows + static_cast<size_t>(r) * depth;
+    const float* x = rows + r * ld;
+    const float factor = factors ? factors[r] : 1.0f;
     const size_t at = (first + r) * stride;
     if (narrow)
-      for (int c = 0; c < depth; c++) store(x[c], static_cast<uint16_t*>(to) + at + c);
+      for (int c = 0; c < depth; c++) store(x[c] * factor, static_cast<uint16_t*>(to) + at + c);
     else
-      for (int c = 0; c < depth; c++) store(x[c], static_cast<float*>(to) + at + c);
+      for (int c = 0; c < depth; c++) store(x[c] * factor, static_cast<float*>(to) + at + c);
   }
 }
 
-// A row of scores of query i to its weights, `padded` of them (a multiple of sixteen): `weights` may be the row itself.
+// A row of scores of query i to its weights but for a factor, which it returns; `padded` of them (a multiple of sixteen), zeros past
+// what the query sees. `weights` may be the row itself.
 template <class Number>
-[[gnu::always_inline]] inline void softmax(const AttentionHead& head, int i, float* scores, int padded, float* logsumexp, Number* weights) {
+[[gnu::always_inline]] inline float softmax(const AttentionHead& head, int i, float* scores, int padded, float* logsumexp, Number* weights) {
   const int seen = visible_keys(head, i);
-  // Columns past those seen become -infinity: whole vectors from here on, and their weights come out 0.
-  for (int j = 0; j < padded; j++) scores[j] *= head.scale;
-  if (head.mask)
-    for (int j = 0; j < seen; j++) scores[j] = head.mask[j] ? scores[j] : -kInfinity;
-  for (int j = seen; j < padded; j++) scores[j] = -kInfinity;
-  float lanes[kLanes];
-  int nan = 0;
-  for (int l = 0; l < kLanes; l++) lanes[l] = -kInfinity;
-  for (int j = 0; j < padded; j += kLanes)
-    for (int l = 0; l < kLanes; l++) {
-      lanes[l] = larger(lanes[l], scores[j + l]);
-      nan |= scores[j + l] != scores[j + l];
-    }
-  const float highest = max_of(lanes);
-  float sum = 0;
-  if (highest > -kInfinity) {
-    for (int l = 0; l < kLanes; l++) lanes[l] = 0;
-    for (int j = 0; j < padded; j += kLanes)
-      for (int l = 0; l < kLanes; l++) {
-        const float weight = exp_(scores[j + l] - highest);
-        scores[j + l] = weight;
-        lanes[l] += weight;
-      }
-    sum = sum_of(lanes);
-  } else {
-    for (int j = 0; j < padded; j++) scores[j] = 0;
+  const float scale = head.scale;
+  if (const int32_t* mask = head.mask)
+    for (int j = 0; j < seen; j++) scores[j] = mask[j] ? scores[j] : -kInfinity;
+  Lanes highest_lanes = all_lanes(-kInfinity);
+  int j = 0;
+  for (; j + kLanes <= seen; j += kLanes) {
+    const Lanes row = load_lanes(scores + j) * scale;
+    store_lanes(row, scores + j);
+    highest_lanes = larger(highest_lanes, row);
   }
-  if (nan) sum = kNaN;
-  const float inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
-  for (int j = 0; j < padded; j++) store(scores[j] * inverse, weights + j);
-  *logsumexp = sum == 0.0f ? -kInfinity : highest + log_(sum);
+  for (; j < padded; j += kLanes) {
+    const Lanes row = count_lanes(j) < seen ? load_lanes(scores + j) * scale : all_lanes(-kInfinity);
+    store_lanes(row, scores + j);
+    highest_lanes = larger(highest_lanes, row);
+  }
+  // Nothing seen: all weights come out 0. A score that is no number makes the sum none.
+  const float highest = max_of(highest_lanes), shift = highest > -kInfinity ? highest : 0.0f;
+  Lanes sums{};
+  for (j = 0; j < padded; j += kLanes) {
+    const Lanes row = exp_weight(load_lanes(scores + j) - shift);
+    sums += row;
+    store_lanes(row, weights + j);
+  }
+  const float sum = sum_of(sums);
+  *logsumexp = sum == 0.0f ? -kInfinity : shift + log_(sum);
+  return sum == 0.0f ? 0.0f : 1.0f / sum;
 }
 
 // A row of scores of query i, and dy v^T of it in `slopes`, to the weights and the gradient of the scores. `product`: dy times out.
 template <class Number>
 [[gnu::always_inline]] inline void softmax_slope(const AttentionHead& head, int i, const float* scores, const float* slopes, int padded,
                                                  float logsumexp, float product, Number* weights, Number* gradient) {
-  if (logsumexp == -kInfinity) {
-    for (int j = 0; j < padded; j++) weights[j] = gradient[j] = 0;
-    return;
-  }
+  const int seen = logsumexp == -kInfinity ? 0 : visible_keys(head, i);
   const float scale = head.scale;
-  for (int j = 0; j < padded; j += kLanes)
-    for (int l = 0; l < kLanes; l++) {
-      const float weight = exp_(scores[j + l] * scale - logsumexp);
-      const float slope = weight * (slopes[j + l] - product) * scale;
-      store(weight, weights + j + l);
-      store(slope, gradient + j + l);
+  for (int j = 0; j < padded; j += kLanes) {
+    Lanes weight = exp_weight(load_lanes(scores + j) * scale - logsumexp);
+    Lanes slope = weight * (load_lanes(slopes + j) - product) * scale;
+    if (j + kLanes > seen) {
+      const IntLanes is_seen = count_lanes(j) < seen;
+      weight = is_seen ? weight : Lanes{};
+      slope = is_seen ? slope : Lanes{};
     }
-  const int seen = visible_keys(head, i);
-  if (head.mask)
+    store_lanes(weight, weights + j);
+    store_lanes(slope, gradient + j);
+  }
+  if (const int32_t* mask = head.mask)
     for (int j = 0; j < seen; j++)
-      if (!head.mask[j]) weights[j] = gradient[j] = 0;
-  for (int j = seen; j < padded; j++) weights[j] = gradient[j] = 0;
+      if (!mask[j]) weights[j] = gradient[j] = 0;
 }
 
 }  // namespace
 
-void attention_weights(const AttentionHead& head, int i, float* scores, int padded, float* logsumexp, uint16_t* weights) {
-  softmax(head, i, scores, padded, logsumexp, weights);
+float attention_weights(const AttentionHead& head, int i, float* scores, int padded, float* logsumexp, uint16_t* weights) {
+  return softmax(head, i, scores, padded, logsumexp, weights);
 }
 
 void attention_slopes(const AttentionHead& head, int i, const float* scores, const float* slopes, int padded, float logsumexp,
                       const uint16_t* dy, const void* out, uint16_t* weights, uint16_t* gradient) {
-  float product = 0;
-#pragma omp simd reduction(+ : product)
-  for (int c = 0; c < head.depth; c++)
-    product += number(dy[c]) * (head.narrow_out ? number(static_cast<const uint16_t*>(out)[c]) : static_cast<const float*>(out)[c]);
+  const float product = head.narrow_out ? dot(dy, static_cast<const uint16_t*>(out), head.depth)
+                                        : dot(dy, static_cast<const float*>(out), head.depth);
   softmax_slope(head, i, scores, slopes, padded, logsumexp, product, weights, gradient);
 }
 
-void write_head_rows(const float* rows, size_t ld, int num_rows, int depth, bool narrow, void* to, size_t stride) {
-  for (int r = 0; r < num_rows; r++) write_rows(rows + r * ld, 1, depth, narrow, to, static_cast<size_t>(r), stride);
+void write_head_rows(const float* rows, size_t ld, int num_rows, int depth, const float* factors, bool narrow, void* to, size_t stride) {
+  write_rows(rows, ld, num_rows, depth, factors, narrow, to, 0, stride);
 }
 
 void attention(const AttentionHead& head, const float* q, const float* k, const float* v, void* out, float* logsumexp,
@@ -162,12 +140,13 @@ void attention(const AttentionHead& head, const float* q, const float* k, const 
     const int limit = visible_keys(head, first + rows - 1);
     const int padded = round_up(limit);
     gemm(rows, padded, head.depth, q + first * head.stride, head.stride, 1, keys, ld, tile, ld, false);
+    float factors[kQueryBlock];
     for (int r = 0; r < rows; r++) {
       float* scores = tile + r * ld;
-      softmax(head, first + r, scores, padded, logsumexp + first + r, scores);
+      factors[r] = softmax(head, first + r, scores, padded, logsumexp + first + r, scores);
     }
     gemm(rows, head.depth, limit, tile, ld, 1, v, head.stride, mixed, head.depth, false);
-    write_rows(mixed, rows, head.depth, head.narrow_out, out, first, head.out_stride);
+    write_rows(mixed, static_cast<size_t>(head.depth), rows, head.depth, factors, head.narrow_out, out, first, head.out_stride);
   }
 }
 
@@ -200,7 +179,7 @@ void attention_grad(const AttentionHead& head, const float* dy, const float* q, 
       softmax_slope(head, first + r, p, s, padded, logsumexp[first + r], product, p, s);
     }
     gemm(rows, head.depth, limit, slopes, ld, 1, k, head.stride, query_sums, head.depth, false);
-    write_rows(query_sums, rows, head.depth, head.narrow_gradient, dq, first, head.stride);
+    write_rows(query_sums, static_cast<size_t>(head.depth), rows, head.depth, nullptr, head.narrow_gradient, dq, first, head.stride);
     // Keys seen for the first time start their sums, the others add to them.
     const auto add = [&](const float* scores, const float* rows_of, size_t stride, float* sums) {
       gemm(covered, head.depth, rows, scores, 1, ld, rows_of, stride, sums, head.depth, true);
@@ -213,8 +192,8 @@ void attention_grad(const AttentionHead& head, const float* dy, const float* q, 
   }
   for (size_t i = static_cast<size_t>(covered) * head.depth; i < static_cast<size_t>(head.num_keys) * head.depth; i++)
     key_sums[i] = value_sums[i] = 0;
-  write_rows(key_sums, head.num_keys, head.depth, head.narrow_gradient, dk, 0, head.stride);
-  write_rows(value_sums, head.num_keys, head.depth, head.narrow_gradient, dv, 0, head.stride);
+  write_rows(key_sums, static_cast<size_t>(head.depth), head.num_keys, head.depth, nullptr, head.narrow_gradient, dk, 0, head.stride);
+  write_rows(value_sums, static_cast<size_t>(head.depth), head.num_keys, head.depth, nullptr, head.narrow_gradient, dv, 0, head.stride);
 }
 
 }  // namespace merak::MERAK_ISA

@@ -46,12 +46,12 @@ MERAK_ISA_DECLARE(
   void attention(const AttentionHead& head, const float* q, const float* k, const float* v, void* out, float* logsumexp,
                  float* workspace);
   // Steps of attention whose products are made elsewhere. A row of scores of query i to its weights (`padded` of them, a multiple of
-  // sixteen; past what the query sees zeros) and its logsumexp; the scores are lost.
-  void attention_weights(const AttentionHead& head, int i, float* scores, int padded, float* logsumexp, uint16_t* weights);
+  // sixteen; past what the query sees zeros) but for the factor that it returns, and its logsumexp; the scores are lost.
+  float attention_weights(const AttentionHead& head, int i, float* scores, int padded, float* logsumexp, uint16_t* weights);
   // A row of scores, and dy v^T of it in `slopes`, to the weights and the gradient of the scores.
   void attention_slopes(const AttentionHead& head, int i, const float* scores, const float* slopes, int padded, float logsumexp,
                         const uint16_t* dy, const void* out, uint16_t* weights, uint16_t* gradient);
-  // Rows of float32, `ld` apart, to rows `stride` apart, rounded if `narrow`.
-  void write_head_rows(const float* rows, size_t ld, int num_rows, int depth, bool narrow, void* to, size_t stride);
+  // Rows of float32, `ld` apart, times `factors` of each (null: 1), to rows `stride` apart, rounded if `narrow`.
+  void write_head_rows(const float* rows, size_t ld, int num_rows, int depth, const float* factors, bool narrow, void* to, size_t stride);
   void attention_grad(const AttentionHead& head, const float* dy, const float* q, const float* k, const float* v,
                       const void* out, const float* logsumexp, void* dq, void* dk, void* dv, float* workspace);)

@@ -1,5 +1,5 @@
 // Run-time choice between the builds of ops/cpu/isa/*.cpp. Every such file is compiled once per instruction set with
-// MERAK_ISA set to isa_generic, isa_avx2 or isa_avx512 and puts all it defines in that namespace (helpers too, so that the
+// MERAK_ISA set to isa_generic, isa_avx2 or isa_avx512 (some also to isa_amx, for ops/cpu/amx alone) and puts all it defines in that namespace (helpers too, so that the
 // linker never mixes code of two instruction sets; include no header with inline functions of its own besides these).
 //
 //   // isa/foo.h
@@ -39,7 +39,8 @@ Function* pick(Function* generic, Function* avx2, Function* avx512) {
 #define MERAK_ISA_DECLARE(...)                          \
   namespace merak::isa_generic { __VA_ARGS__ }          \
   namespace merak::isa_avx2 { __VA_ARGS__ }             \
-  namespace merak::isa_avx512 { __VA_ARGS__ }
+  namespace merak::isa_avx512 { __VA_ARGS__ }           \
+  namespace merak::isa_amx { __VA_ARGS__ }
 #define MERAK_PICK(name) ::merak::pick(&::merak::isa_generic::name, &::merak::isa_avx2::name, &::merak::isa_avx512::name)
 #else
 #define MERAK_ISA_DECLARE(...) namespace merak::isa_generic { __VA_ARGS__ }

@@ -4,88 +4,119 @@
 #include <cstdint>  // uint16_t
 
 #include "ops/cpu/isa/gelu.inl"      // gelu and its slope
+#include "ops/cpu/isa/lanes.inl"     // sixteen at a time
 #include "ops/cpu/isa/rounding.inl"  // store, number
+
+#define restrict __restrict__
 
 namespace merak::MERAK_ISA {
 namespace {
 
-constexpr size_t kPiece = 32;
+constexpr size_t kSide = 32;
 
-// A piece of a row in an array of its own, which no pointer can alias: loops over all of it become a few vectors. Past n rubbish.
-struct Piece {
-  float x[kPiece];
+// Up to 32 rows and columns, rows side by side, in an array of its own: loops over it keep their constants in registers.
+struct Block {
+  alignas(64) float x[kSide * kSide];
+};
+
+// Where a block lies in the matrices.
+struct Place {
+  size_t at, stride, rows, columns;
+  size_t count() const { return rows * kSide; }
 };
 
 template <class Number>
-[[gnu::always_inline]] inline Piece load(const Number* from, size_t n) {
-  Number raw[kPiece] = {};
-  if (n == kPiece) __builtin_memcpy(raw, from, sizeof raw);
-  else __builtin_memcpy(raw, from, n * sizeof(Number));
-  Piece piece;
-  for (size_t i = 0; i < kPiece; i++) piece.x[i] = number(raw[i]);
-  return piece;
-}
-[[gnu::always_inline]] inline Piece load(const void* from, bool narrow, size_t at, size_t n) {
-  return narrow ? load(static_cast<const uint16_t*>(from) + at, n) : load(static_cast<const float*>(from) + at, n);
-}
-
-// Returns what was stored.
-[[gnu::always_inline]] inline Piece put(const Piece& piece, void* to, bool narrow, size_t at, size_t n) {
-  if (!narrow) {
-    if (n == kPiece) __builtin_memcpy(static_cast<float*>(to) + at, piece.x, sizeof piece.x);
-    else __builtin_memcpy(static_cast<float*>(to) + at, piece.x, n * sizeof(float));
-    return piece;
+[[gnu::always_inline]] inline void read(Block& block, const Number* from, const Place& place) {
+  for (size_t r = 0; r < place.rows; r++) {
+    const Number* restrict row = from + place.at + r * place.stride;
+    float* restrict x = block.x + r * kSide;
+    if (place.columns == kSide)
+      for (size_t c = 0; c < kSide; c += kLanes) store_lanes(load_lanes(row + c), x + c);
+    else
+      for (size_t c = 0; c < kSide; c++) x[c] = c < place.columns ? number(row[c]) : 0.0f;
   }
-  uint16_t raw[kPiece];
-  for (size_t i = 0; i < kPiece; i++) store(piece.x[i], raw + i);
-  if (n == kPiece) __builtin_memcpy(static_cast<uint16_t*>(to) + at, raw, sizeof raw);
-  else __builtin_memcpy(static_cast<uint16_t*>(to) + at, raw, n * sizeof(uint16_t));
-  Piece stored;
-  for (size_t i = 0; i < kPiece; i++) stored.x[i] = number(raw[i]);
-  return stored;
+}
+void read(Block& block, const void* from, bool narrow, const Place& place) {
+  if (narrow) read(block, static_cast<const uint16_t*>(from), place);
+  else read(block, static_cast<const float*>(from), place);
 }
 
-[[gnu::always_inline]] inline void add(Piece& piece, const Piece& other) {
-  for (size_t i = 0; i < kPiece; i++) piece.x[i] += other.x[i];
+template <class Number>
+[[gnu::always_inline]] inline void write(const Block& block, Number* to, const Place& place) {
+  for (size_t r = 0; r < place.rows; r++) {
+    Number* restrict row = to + place.at + r * place.stride;
+    const float* restrict x = block.x + r * kSide;
+    if (place.columns == kSide)
+      for (size_t c = 0; c < kSide; c += kLanes) store_lanes(load_lanes(x + c), row + c);
+    else
+      for (size_t c = 0; c < place.columns; c++) store(x[c], row + c);
+  }
+}
+void write(const Block& block, void* to, bool narrow, const Place& place) {
+  if (narrow) write(block, static_cast<uint16_t*>(to), place);
+  else write(block, static_cast<float*>(to), place);
 }
 
-[[gnu::always_inline]] inline void times_slope(Piece& piece, const Piece& point, bool tanh) {
+void times_slope(Block& block, const Block& point, bool tanh, size_t count) {
   if (tanh)
-    for (size_t i = 0; i < kPiece; i++) piece.x[i] *= gelu_tanh_slope(point.x[i]);
+    for (size_t i = 0; i < count; i++) block.x[i] *= gelu_tanh_slope(point.x[i]);
   else
-    for (size_t i = 0; i < kPiece; i++) piece.x[i] *= gelu_erf_slope(point.x[i]);
+    for (size_t i = 0; i < count; i++) block.x[i] *= gelu_erf_slope(point.x[i]);
 }
 
-[[gnu::always_inline]] inline Piece activated(const Piece& piece, bool tanh) {
-  Piece y;
+void activate(Block& block, bool tanh, size_t count) {
   if (tanh)
-    for (size_t i = 0; i < kPiece; i++) y.x[i] = gelu_tanh_at(piece.x[i]);
+    for (size_t i = 0; i < count; i++) block.x[i] = gelu_tanh_at(block.x[i]);
   else
-    for (size_t i = 0; i < kPiece; i++) y.x[i] = gelu_erf_at(piece.x[i]);
-  return y;
+    for (size_t i = 0; i < count; i++) block.x[i] = gelu_erf_at(block.x[i]);
 }
 
-// n columns from `column` on, n at most kPiece.
-[[gnu::always_inline]] inline void finish_piece(const Finish& finish, const float* sums, size_t at, size_t column, size_t n) {
-  Piece piece = load(sums, n);
+// The first of the steps: sums, bias and residual in one go.
+void begin(const Finish& finish, const float* sums, size_t ld, size_t column, const Place& place, Block& block) {
+  for (size_t r = 0; r < place.rows; r++) {
+    const float* row = sums + r * ld;
+    const float* bias = finish.bias ? finish.bias + column : nullptr;
+    const float* more = finish.residual ? finish.residual + place.at + r * place.stride : nullptr;
+    float* x = block.x + r * kSide;
+    if (place.columns == kSide) {
+      for (size_t c = 0; c < kSide; c += kLanes) {
+        Lanes lanes = load_lanes(row + c);
+        if (bias) lanes += load_lanes(bias + c);
+        if (more) lanes += load_lanes(more + c);
+        store_lanes(lanes, x + c);
+      }
+      continue;
+    }
+    for (size_t c = 0; c < kSide; c++)
+      x[c] = c < place.columns ? row[c] + (bias ? bias[c] : 0.0f) + (more ? more[c] : 0.0f) : 0.0f;
+  }
+}
+
+void finish_square(const Finish& finish, const float* sums, size_t ld, size_t column, const Place& place) {
+  Block block, other;
+  begin(finish, sums, ld, column, place, block);
   const bool tanh = finish.gelu == Finish::Gelu::tanh;
-  if (finish.bias) add(piece, load(finish.bias + column, n));
-  if (finish.residual) add(piece, load(finish.residual + at, n));
-  if (finish.point) times_slope(piece, load(finish.point, finish.narrow_point, at, n), tanh);
+  if (finish.point) {
+    read(other, finish.point, finish.narrow_point, place);
+    times_slope(block, other, tanh, place.count());
+  }
+  write(block, finish.out, finish.narrow_out, place);
+  if (!finish.activated) return;
   // Gelu of what was stored: its gradient takes the slope there.
-  const Piece stored = put(piece, finish.out, finish.narrow_out, at, n);
-  if (finish.activated) put(activated(stored, tanh), finish.activated, finish.narrow_activated, at, n);
+  if (finish.narrow_out) read(block, finish.out, true, place);
+  activate(block, tanh, place.count());
+  write(block, finish.activated, finish.narrow_activated, place);
 }
 
 }  // namespace
 
 void finish_block(const Finish& finish, const float* sums, size_t ld, size_t row, size_t column, size_t rows, size_t columns) {
-  for (size_t r = 0; r < rows; r++) {
-    const size_t at = (row + r) * finish.stride + column;
-    size_t c = 0;
-    for (; c + kPiece <= columns; c += kPiece) finish_piece(finish, sums + r * ld + c, at + c, column + c, kPiece);
-    if (c < columns) finish_piece(finish, sums + r * ld + c, at + c, column + c, columns - c);
-  }
+  for (size_t r = 0; r < rows; r += kSide)
+    for (size_t c = 0; c < columns; c += kSide) {
+      const size_t height = rows - r < kSide ? rows - r : kSide, width = columns - c < kSide ? columns - c : kSide;
+      const Place place{(row + r) * finish.stride + column + c, finish.stride, height, width};
+      finish_square(finish, sums + r * ld + c, ld, column + c, place);
+    }
 }
 
 }  // namespace merak::MERAK_ISA
