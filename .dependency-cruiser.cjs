@@ -8,7 +8,7 @@ const ROOMS = {
   trace: ['graph', 'nn'],
   kernels: ['graph'],
   nn: ['kernels', 'graph'],
-  models: ['nn', 'trace', 'graph'],
+  models: ['nn', 'trace', 'graph', 'checkpoint'],
   partitioner: ['graph'],
   autodiff: ['graph', 'trace', 'kernels', 'partitioner'],
   tensorparallel: ['graph', 'kernels'],

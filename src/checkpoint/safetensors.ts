@@ -5,8 +5,11 @@ import { MerakError } from '../errors.js';
 
 export type SafetensorsDType = 'F32' | 'I32' | 'I8' | 'U8' | 'BOOL';
 
+/** Those of other programs' files: the first two are read as float32, the rest are passed over. */
+export type ForeignDType = 'F16' | 'BF16' | 'F64' | 'I64' | 'I16' | 'U16' | 'U32' | 'U64';
+
 export interface TensorEntry {
-  readonly dtype: SafetensorsDType;
+  readonly dtype: SafetensorsDType | ForeignDType;
   readonly shape: readonly number[];
   /** Half-open byte range after the header. */
   readonly data_offsets: readonly [number, number];
@@ -20,7 +23,21 @@ export interface NamedTensor {
 }
 
 const MAX_HEADER_BYTES = 100 * 1024 * 1024;
-const BYTES_OF = { F32: 4, I32: 4, I8: 1, U8: 1, BOOL: 1 } as const;
+const BYTES_OF = {
+  F32: 4,
+  I32: 4,
+  I8: 1,
+  U8: 1,
+  BOOL: 1,
+  F16: 2,
+  BF16: 2,
+  F64: 8,
+  I64: 8,
+  I16: 2,
+  U16: 2,
+  U32: 4,
+  U64: 8,
+} as const;
 
 /** Writes the tensors one after the other (each is asked for only when its turn comes) and returns the file's SHA-256. */
 export async function writeSafetensors(
@@ -94,7 +111,11 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
         if (entry === undefined) throw new MerakError('checkpoint/missing', `no tensor '${name}'`, { path });
         const [begin, end] = entry.data_offsets;
         const bytes = await readAt(file, path, 8 + headerBytes + begin, end - begin);
-        return { name, dtype: entry.dtype, shape: entry.shape, data: view(entry.dtype, bytes) };
+        const dtype = readAs(entry.dtype);
+        if (dtype === undefined)
+          throw corrupt(path, `tensor '${name}' has dtype ${entry.dtype}, which Merak does not read`);
+        const data = entry.dtype === 'F16' || entry.dtype === 'BF16' ? widen(entry.dtype, bytes) : view(dtype, bytes);
+        return { name, dtype, shape: entry.shape, data };
       },
       close: () => file.close(),
     };
@@ -139,6 +160,29 @@ function view(dtype: SafetensorsDType, bytes: Buffer): NamedTensor['data'] {
   if (dtype === 'I32') return new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
   if (dtype === 'I8') return new Int8Array(bytes.buffer, bytes.byteOffset, bytes.length);
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+function readAs(dtype: SafetensorsDType | ForeignDType): SafetensorsDType | undefined {
+  if (dtype === 'F16' || dtype === 'BF16') return 'F32';
+  return READABLE.find((own) => own === dtype);
+}
+
+const READABLE: readonly SafetensorsDType[] = ['F32', 'I32', 'I8', 'U8', 'BOOL'];
+
+/** Half-precision numbers as float32; exact. */
+function widen(dtype: 'F16' | 'BF16', bytes: Buffer): Float32Array {
+  const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);
+  if (dtype === 'F16') return Float32Array.from(halves, float16);
+  return new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
+}
+
+/** IEEE 754 binary16. */
+function float16(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 0x1f;
+  const fraction = bits & 0x3ff;
+  if (exponent === 0x1f) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
+  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25);
 }
 
 function corrupt(path: string, why: string): MerakError {

@@ -12,6 +12,7 @@ import {
   feedForward,
   makeBlock,
   makeNorm,
+  type Norm,
   normal,
   normalise,
   selfAttention,
@@ -34,8 +35,21 @@ export interface GptConfig {
   readonly tiedEmbeddings?: boolean;
 }
 
+/** The variables of a GPT by their part. */
+export interface GptParts {
+  /** [V, H]. */
+  readonly tokenTable: tf.Variable;
+  /** [contextLength, H]. */
+  readonly positionTable: tf.Variable;
+  readonly blocks: readonly Block[];
+  readonly finalNorm: Norm;
+  /** [H, V]; null when it is the token table. */
+  readonly head: tf.Variable | null;
+}
+
 export interface Gpt extends FunctionalModel {
   readonly config: Required<GptConfig>;
+  readonly parts: GptParts;
   /** In the order of use. */
   readonly variables: readonly tf.Variable[];
   /** Mean next-token loss in nats. Batch: `tokens` and `targets`, both [b, T] int32, targets in [0, vocabularySize). */
@@ -114,6 +128,7 @@ export function gpt(userConfig: GptConfig): Gpt {
 
   return {
     config,
+    parts: { tokenTable, positionTable, blocks, finalNorm, head },
     variables: maker.made,
     logits,
     predict: (batch) => logits(field('gpt', batch, 'tokens')),
