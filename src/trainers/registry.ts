@@ -8,8 +8,9 @@ import { ot } from './ot/index.js';
 import { samp } from './samp/index.js';
 import { sigma } from './sigma/index.js';
 import type { Trainer } from './trainer.js';
+import { whiten } from './whiten/index.js';
 
-export const TRAINERS: readonly Trainer[] = [languageModel, drlFsod, ear, ot, samp, sigma];
+export const TRAINERS: readonly Trainer[] = [languageModel, drlFsod, ear, ot, samp, sigma, whiten];
 
 /** @throws MerakError trainer/unknown */
 export function trainerByName(name: string, among: readonly Trainer[] = TRAINERS): Trainer {
