@@ -1,4 +1,4 @@
-/** docs/paper.md says what its program computes: one of its rows again. */
+/** docs/paper.md says what its program computes: one of its rows again. After a change of costs run `node --import tsx bench/paper.ts`. */
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { renderRow } from '../../bench/paper/render.js';
