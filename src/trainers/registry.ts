@@ -1,6 +1,7 @@
 /** The recipes that ship with Merak, by name. */
 import { closest } from 'fastest-levenshtein';
 import { MerakError } from '../errors.js';
+import { distill } from './distill/index.js';
 import { drlFsod } from './drlFsod/index.js';
 import { ear } from './ear/index.js';
 import { languageModel } from './languageModel/index.js';
@@ -10,7 +11,7 @@ import { sigma } from './sigma/index.js';
 import type { Trainer } from './trainer.js';
 import { whiten } from './whiten/index.js';
 
-export const TRAINERS: readonly Trainer[] = [languageModel, drlFsod, ear, ot, samp, sigma, whiten];
+export const TRAINERS: readonly Trainer[] = [languageModel, distill, drlFsod, ear, ot, samp, sigma, whiten];
 
 /** @throws MerakError trainer/unknown */
 export function trainerByName(name: string, among: readonly Trainer[] = TRAINERS): Trainer {

@@ -1,6 +1,6 @@
 /** Accuracy by language, and of a language whose every token embedding is displaced by one vector. */
 import * as tf from '@tensorflow/tfjs';
-import { type JitFunction, jit } from '../../index.js';
+import { jit } from '../../index.js';
 import { keyedRandom } from '../words/keyedRandom.js';
 import { encodeSentences } from '../words/vocabulary.js';
 import type { EarConfig } from './config.js';
@@ -25,7 +25,7 @@ export async function measure(
   const predict = jit((tokens: tf.Tensor, mask: tf.Tensor) => model.predict({ tokens, mask }));
   const accuracies: Record<string, number> = {};
   try {
-    for (const [language, test] of tests) accuracies[language] = await accuracy(predict, test);
+    for (const [language, test] of tests) accuracies[language] = await accuracy(test);
     const [source] = tests.values();
     const plain = model.segmentTable.clone();
     for (const length of displacements) {
@@ -33,7 +33,7 @@ export async function measure(
         const unit = tf.sqrt(tf.mean(tf.sum(tf.square(model.tokenTable), 1)));
         model.segmentTable.assign(plain.add(tf.mul(direction(plain.shape[1]!, seed), tf.mul(unit, length))));
       });
-      accuracies[`displaced ${length}`] = await accuracy(predict, source!);
+      accuracies[`displaced ${length}`] = await accuracy(source!);
     }
     model.segmentTable.assign(plain);
     plain.dispose();
@@ -42,9 +42,9 @@ export async function measure(
     predict.dispose();
   }
 
-  async function accuracy(run: JitFunction<never[], unknown> | typeof predict, test: Labelled): Promise<number> {
+  async function accuracy(test: Labelled): Promise<number> {
     const { tokens, mask } = tensors(encodeSentences(vocabulary, test.sentences, contextLength), contextLength);
-    const logits = (await (run as typeof predict)(tokens, mask)) as tf.Tensor2D;
+    const logits = await predict(tokens, mask);
     tf.dispose([tokens, mask]);
     return accuracyOf(logits, test);
   }

@@ -1,0 +1,16 @@
+/** Which chains of student stages are trained: the whole one, and those that show what a stage contributes. */
+import type { Stage } from './config.js';
+
+export interface Chain {
+  /** Kinds joined by "+". */
+  readonly name: string;
+  readonly stages: readonly Stage[];
+}
+
+/** The whole chain first; with ablations also without each stage but the last, and the last alone. Prefixes are measured anyway. */
+export function chainsOf(stages: readonly Stage[], ablations: boolean): Chain[] {
+  const without = stages.slice(0, -1).map((_, dropped) => stages.filter((_, i) => i !== dropped));
+  const all = [stages, ...(ablations ? [...without, stages.slice(-1)] : [])];
+  const named = all.map((chain) => ({ name: chain.map(({ kind }) => kind).join('+'), stages: chain }));
+  return named.filter(({ name }, i) => name !== '' && named.findIndex((other) => other.name === name) === i);
+}

@@ -1,0 +1,123 @@
+/** Parallel sentences, the teacher's vectors of their English side, and initial word vectors. */
+import type * as tf from '@tensorflow/tfjs';
+import type { TrainerContext } from '../context.js';
+import type { Document } from '../words/association.js';
+import { readAligned, type ScoredPairs, stsbFile } from '../words/parallelText.js';
+import { encodeSentences, makeVocabulary, type Vocabulary, wordsOf } from '../words/vocabulary.js';
+import { asTable, wordVectors } from '../words/wordVectors.js';
+import type { DistillConfig } from './config.js';
+import { teach } from './teacher.js';
+
+export interface Prepared {
+  readonly vocabulary: Vocabulary;
+  readonly pairs: Pairs;
+  /** By language, English first. */
+  readonly tests: ReadonlyMap<string, ScoredPairs>;
+  /** The teacher's vectors of the English test pairs, [n, H] each. */
+  readonly teacherTest: { readonly first: Float32Array; readonly second: Float32Array };
+  /** [V, H]; null: random. */
+  readonly table: tf.Tensor2D | null;
+}
+
+/** Row i of every array belongs to pair i. */
+export interface Pairs {
+  readonly numSamples: number;
+  /** [n, T] int32 each. */
+  readonly english: Int32Array;
+  readonly englishMask: Int32Array;
+  readonly foreign: Int32Array;
+  readonly foreignMask: Int32Array;
+  /** [n, H]: the teacher's vectors of the English sentences. */
+  readonly teacher: Float32Array;
+}
+
+const TABLE_DEVIATION = 0.1;
+const ENGLISH = 'en';
+
+export async function prepare(context: TrainerContext<DistillConfig>): Promise<Prepared> {
+  const { config, data, seed } = context;
+  const all = [ENGLISH, ...config.languages];
+  const read = (part: string) =>
+    readAligned(Object.fromEntries(all.map((language) => [language, data.path(stsbFile(language, part))])));
+  const tests = await read('test');
+  const parts = await Promise.all(config.trainParts.map(read));
+  const sentences = new Map(
+    all.map((language) => [
+      language,
+      parts.flatMap((part) => [...part.get(language)!.first, ...part.get(language)!.second]).map(wordsOf),
+    ]),
+  );
+  const english = sentences.get(ENGLISH)!;
+  const test = tests.get(ENGLISH)!;
+  const teacher = await teach(english, [test.first.map(wordsOf), test.second.map(wordsOf)], config, seed);
+  const vocabulary = makeVocabulary([...sentences.values()].flat(), { minCount: config.minCount });
+  const table = config.latentStart ? await initialTable(sentences, vocabulary, config, seed) : null;
+  context.log.info(`${vocabulary.words.length} words, ${english.length} parallel sentences in ${all.join(', ')}`);
+  return {
+    vocabulary,
+    pairs: pairUp(sentences, vocabulary, teacher.fitted, config),
+    tests,
+    teacherTest: { first: teacher.others[0]!, second: teacher.others[1]! },
+    table,
+  };
+}
+
+type ByLanguage = ReadonlyMap<string, readonly (readonly string[])[]>;
+
+/** Words of every language counted with the English words of the same row, so that translations have the same contexts. */
+async function initialTable(
+  sentences: ByLanguage,
+  vocabulary: Vocabulary,
+  { contextWords, hiddenSize }: DistillConfig,
+  seed: number,
+): Promise<tf.Tensor2D> {
+  const english = sentences.get(ENGLISH)!;
+  const contexts = makeVocabulary(english, { maxSize: contextWords });
+  const contextIds = english.map((words) => words.map(contexts.idOf));
+  function* documents(): Generator<Document> {
+    for (const rows of sentences.values()) {
+      for (const [row, words] of rows.entries())
+        yield { words: words.map(vocabulary.idOf), contexts: contextIds[row]! };
+    }
+  }
+  const [numWords, numContexts] = [vocabulary.words.length, contexts.words.length];
+  const vectors = await wordVectors(documents(), { numWords, numContexts, size: hiddenSize, seed });
+  const table = asTable(vectors, TABLE_DEVIATION);
+  vectors.dispose();
+  return table;
+}
+
+/** Every foreign language's first `pairsPerLanguage` sentences beside their English ones, evenly spread over the rows. */
+function pairUp(
+  sentences: ByLanguage,
+  vocabulary: Vocabulary,
+  teacher: Float32Array,
+  { languages, pairsPerLanguage, contextLength, hiddenSize }: DistillConfig,
+): Pairs {
+  const english = sentences.get(ENGLISH)!;
+  const size = Math.min(pairsPerLanguage, english.length);
+  const rows = languages.flatMap((_, shift) =>
+    Array.from({ length: size }, (_, i) => (Math.floor((i * english.length) / size) + shift) % english.length),
+  );
+  const foreign = languages.flatMap((language, k) =>
+    rows.slice(k * size, (k + 1) * size).map((row) => sentences.get(language)![row]!),
+  );
+  const source = encodeSentences(
+    vocabulary,
+    rows.map((row) => english[row]!),
+    contextLength,
+  );
+  const target = encodeSentences(vocabulary, foreign, contextLength);
+  const targets = new Float32Array(rows.length * hiddenSize);
+  for (const [i, row] of rows.entries()) {
+    targets.set(teacher.subarray(row * hiddenSize, (row + 1) * hiddenSize), i * hiddenSize);
+  }
+  return {
+    numSamples: rows.length,
+    english: source.tokens,
+    englishMask: source.mask,
+    foreign: target.tokens,
+    foreignMask: target.mask,
+    teacher: targets,
+  };
+}
