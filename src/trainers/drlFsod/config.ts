@@ -58,7 +58,7 @@ export const config = z.strictObject({
     .meta({ description: 'side of a support image', unit: 'pixels', paper: '224' }),
   batchSize: count.default(8).meta({ description: 'images of a step', unit: 'images', paper: '4' }),
   baseSteps: count.default(250).meta({ description: 'steps on the base classes', paper: '21 epochs' }),
-  fineTuneSteps: count.default(60).meta({ description: 'steps on all classes, few boxes each', paper: '9 epochs' }),
+  fineTuneSteps: count.default(100).meta({ description: 'steps on all classes, few boxes each', paper: '9 epochs' }),
   learningRate: z.number().positive().default(2e-3).meta({
     description: 'of Adam; falls linearly to a twentieth in each phase',
     paper: '1e-3, SGD, x0.1 every 4 + 1 epochs',
