@@ -57,7 +57,13 @@ export const config = z.strictObject({
     .meta({ description: 'of tokens to a sentence vector', paper: 'mean' }),
   contextLength: count.default(20).meta({ description: 'sentences are cut to so many', unit: 'tokens', paper: '128' }),
   minCount: count.default(2).meta({ description: 'words seen less often are unknown' }),
-  teacherWords: count.default(6000).meta({ description: "most frequent English words of the teacher's vectors" }),
+  teacherCorpus: z
+    .array(z.string().min(1))
+    .default([])
+    .meta({ description: "more English text files for the teacher's word vectors" }),
+  teacherContexts: count
+    .default(4000)
+    .meta({ description: "most frequent words the teacher's vectors are counted with" }),
   window: count.default(5).meta({ description: 'words to either side the teacher counts with', unit: 'words' }),
   contextWords: count.default(3000).meta({ description: 'English words that initial word vectors are counted with' }),
   latentStart: z

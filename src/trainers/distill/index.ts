@@ -30,8 +30,10 @@ export const distill = defineTrainer({
   config,
   data: {
     howToGet: STSB_SOURCE,
-    files: ({ languages, trainParts }) =>
-      ['en', ...languages].flatMap((language) => [...trainParts, 'test'].map((part) => stsbFile(language, part))),
+    files: ({ languages, trainParts, teacherCorpus }) => [
+      ...['en', ...languages].flatMap((language) => [...trainParts, 'test'].map((part) => stsbFile(language, part))),
+      ...teacherCorpus,
+    ],
     sample: sampleData,
   },
   prepare,

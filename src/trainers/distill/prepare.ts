@@ -1,10 +1,10 @@
 /** Parallel sentences, the teacher's vectors of their English side, and initial word vectors. */
 import type * as tf from '@tensorflow/tfjs';
 import type { TrainerContext } from '../context.js';
-import type { Document } from '../words/association.js';
+import { readCorpus } from '../whiten/corpus.js';
+import { crossLingualTable, type Document } from '../words/crossLingual.js';
 import { readAligned, type ScoredPairs, stsbFile } from '../words/parallelText.js';
 import { encodeSentences, makeVocabulary, type Vocabulary, wordsOf } from '../words/vocabulary.js';
-import { asTable, wordVectors } from '../words/wordVectors.js';
 import type { DistillConfig } from './config.js';
 import { teach } from './teacher.js';
 
@@ -31,33 +31,31 @@ export interface Pairs {
   readonly teacher: Float32Array;
 }
 
-const TABLE_DEVIATION = 0.1;
 const ENGLISH = 'en';
 
 export async function prepare(context: TrainerContext<DistillConfig>): Promise<Prepared> {
-  const { config, data, seed } = context;
+  const { config, data } = context;
   const all = [ENGLISH, ...config.languages];
   const read = (part: string) =>
     readAligned(Object.fromEntries(all.map((language) => [language, data.path(stsbFile(language, part))])));
   const tests = await read('test');
   const parts = await Promise.all(config.trainParts.map(read));
-  const sentences = new Map(
-    all.map((language) => [
-      language,
-      parts.flatMap((part) => [...part.get(language)!.first, ...part.get(language)!.second]).map(wordsOf),
-    ]),
-  );
-  const english = sentences.get(ENGLISH)!;
+  const texts = (language: string): string[] =>
+    parts.flatMap((part) => [...part.get(language)!.first, ...part.get(language)!.second]);
+  const sentences = new Map(all.map((language) => [language, texts(language).map(wordsOf)]));
   const test = tests.get(ENGLISH)!;
-  const teacher = await teach(english, [test.first.map(wordsOf), test.second.map(wordsOf)], config, seed);
+  const corpus = await readCorpus(config.teacherCorpus.map((file) => data.path(file)));
+  const [fitted, first, second] = await teach(context, texts(ENGLISH), corpus, [test.first, test.second]);
   const vocabulary = makeVocabulary([...sentences.values()].flat(), { minCount: config.minCount });
-  const table = config.latentStart ? await initialTable(sentences, vocabulary, config, seed) : null;
-  context.log.info(`${vocabulary.words.length} words, ${english.length} parallel sentences in ${all.join(', ')}`);
+  const table = config.latentStart ? await initialTable(context, sentences, vocabulary) : null;
+  context.log.info(
+    `${vocabulary.words.length} words, ${sentences.get(ENGLISH)!.length} parallel sentences in ${all.join(', ')}`,
+  );
   return {
     vocabulary,
-    pairs: pairUp(sentences, vocabulary, teacher.fitted, config),
+    pairs: pairUp(sentences, vocabulary, fitted!, config),
     tests,
-    teacherTest: { first: teacher.others[0]!, second: teacher.others[1]! },
+    teacherTest: { first: first!, second: second! },
     table,
   };
 }
@@ -66,11 +64,11 @@ type ByLanguage = ReadonlyMap<string, readonly (readonly string[])[]>;
 
 /** Words of every language counted with the English words of the same row, so that translations have the same contexts. */
 async function initialTable(
+  context: TrainerContext<DistillConfig>,
   sentences: ByLanguage,
   vocabulary: Vocabulary,
-  { contextWords, hiddenSize }: DistillConfig,
-  seed: number,
 ): Promise<tf.Tensor2D> {
+  const { contextWords, hiddenSize: size } = context.config;
   const english = sentences.get(ENGLISH)!;
   const contexts = makeVocabulary(english, { maxSize: contextWords });
   const contextIds = english.map((words) => words.map(contexts.idOf));
@@ -81,10 +79,8 @@ async function initialTable(
     }
   }
   const [numWords, numContexts] = [vocabulary.words.length, contexts.words.length];
-  const vectors = await wordVectors(documents(), { numWords, numContexts, size: hiddenSize, seed });
-  const table = asTable(vectors, TABLE_DEVIATION);
-  vectors.dispose();
-  return table;
+  const options = { numWords, numContexts, size, seed: context.seed };
+  return crossLingualTable(context, 'initial', documents(), options);
 }
 
 /** Every foreign language's first `pairsPerLanguage` sentences beside their English ones, evenly spread over the rows. */

@@ -1,9 +1,8 @@
 /** Data, vocabulary and the word vectors the encoder begins with. */
 import type * as tf from '@tensorflow/tfjs';
 import type { TrainerContext } from '../context.js';
-import type { Document } from '../words/association.js';
+import { crossLingualTable, type Document } from '../words/crossLingual.js';
 import { type EncodedSentences, encodeSentences, makeVocabulary, type Vocabulary } from '../words/vocabulary.js';
-import { asTable, wordVectors } from '../words/wordVectors.js';
 import type { EarConfig } from './config.js';
 import { type EarData, readData } from './data.js';
 
@@ -14,8 +13,6 @@ export interface Prepared extends EarData {
   readonly table: tf.Tensor2D;
 }
 
-const TABLE_DEVIATION = 0.1;
-
 export async function prepare(context: TrainerContext<EarConfig>): Promise<Prepared> {
   const { config, seed } = context;
   const read = await readData(context);
@@ -23,14 +20,10 @@ export async function prepare(context: TrainerContext<EarConfig>): Promise<Prepa
   const vocabulary = makeVocabulary([...tweets, ...read.aligned.flat()], { minCount: 2 });
   const numWords = vocabulary.words.length;
   const numContexts = Math.min(config.contextWords, numWords);
-  const vectors = await wordVectors(documents(tweets, read.aligned, vocabulary), {
-    numWords,
-    numContexts,
+  const table = await crossLingualTable(context, 'initial', documents(tweets, read.aligned, vocabulary), {
+    ...{ numWords, numContexts, seed },
     size: config.hiddenSize,
-    seed,
   });
-  const table = asTable(vectors, TABLE_DEVIATION);
-  vectors.dispose();
   context.log.info(`${numWords} words, ${numContexts} of them contexts`);
   const encodedDev = encodeSentences(vocabulary, read.dev.sentences, config.contextLength);
   return { ...read, vocabulary, encodedDev, table };
