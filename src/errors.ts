@@ -22,6 +22,8 @@ export type ErrorCode =
   | 'engine/not-loaded'
   | 'engine/nan-loss'
   | 'engine/kernel'
+  | 'engine/no-gpu'
+  | 'engine/cuda'
   | 'comm/timeout'
   | 'comm/aborted'
   | 'comm/peer-lost'

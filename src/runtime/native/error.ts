@@ -8,6 +8,8 @@ const CODES: ReadonlySet<string> = new Set<ErrorCode>([
   'engine/not-loaded',
   'engine/nan-loss',
   'engine/kernel',
+  'engine/no-gpu',
+  'engine/cuda',
   'comm/timeout',
   'comm/aborted',
   'comm/peer-lost',
