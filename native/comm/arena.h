@@ -6,6 +6,13 @@
 
 namespace merak {
 
+// Where a peer finds an arena of this process.
+struct ArenaHandle {
+  std::string arena;
+  int fd;
+  size_t bytes;
+};
+
 class Arena {
  public:
   // A fresh zero-filled arena of `bytes` (rounded up to pages). Throws std::runtime_error when memory is not to be had.

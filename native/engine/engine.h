@@ -55,12 +55,6 @@ struct StepResult {
   std::vector<Span> spans;  // of a recorded step, in the order of their ends
 };
 
-struct ArenaHandle {
-  std::string arena;
-  int fd;
-  size_t bytes;
-};
-
 class Engine {
  public:
   explicit Engine(RankPlan plan);

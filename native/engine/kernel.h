@@ -60,6 +60,7 @@ struct NodeSpec {
 };
 
 class Communicator;
+struct MerakStep;
 
 // What a kernel may know about the step it runs in.
 struct RunContext {
@@ -75,6 +76,10 @@ struct RunContext {
   int dp_size = 1;
   uint64_t run = 0;               // counts states of the parameters: they are the same in runs of the same number
   void* scratch = nullptr;        // at least Kernel::scratch_bytes(), 64-byte aligned
+  // On a CUDA device: the stream (CUstream) to enqueue on, and what changes from step to step (ops/cuda/device/step.cuh), in device
+  // memory. What kernels read of seed, step and micro they read there: a captured graph runs again with others.
+  void* stream = nullptr;
+  const MerakStep* device_step = nullptr;
 };
 
 class Kernel {
@@ -86,6 +91,8 @@ class Kernel {
   virtual size_t kept_bytes() const { return 0; }
   // Allocates them; before the first run.
   virtual void prepare() {}
+  // On a CUDA device: whether `run` does nothing but enqueue, so that a CUDA graph can hold it.
+  virtual bool enqueues_only() const { return true; }
   // Pointers in the order of NodeSpec. Outputs never alias inputs unless `in_place_input(output)` says so.
   virtual void run(const void* const* inputs, void* const* outputs, RunContext& context) = 0;
 };

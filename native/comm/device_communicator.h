@@ -1,0 +1,37 @@
+// Communicators whose buffers lie in a GPU's memory. Calls are ordered by a stream, as kernels are.
+#pragma once
+#include <memory>  // ownership
+#include <string>  // arenas
+#include <vector>  // handles, groups
+
+#include "comm/arena.h"         // ArenaHandle
+#include "comm/communicator.h"  // Communicator
+
+namespace merak {
+
+namespace cuda {
+class Device;
+}
+
+// A call reads and writes its buffers after what was enqueued on the stream before it, and what is enqueued after it sees its
+// result. Peers may be waited for within the call (staged) or on the stream (NCCL).
+class DeviceCommunicator : public Communicator {
+ public:
+  // The stream (CUstream) of the calls from now on.
+  virtual void set_stream(void* stream) = 0;
+  // Whether calls only enqueue, so that a CUDA graph can hold them.
+  virtual bool enqueues_only() const = 0;
+  // Throws CommError when an exchange under way has failed (NCCL's asynchronous errors). Called again and again while the engine
+  // waits for a stream; cheap.
+  virtual void check() {}
+  // What peers need of this rank before the first call, and what it gets of theirs.
+  virtual std::vector<ArenaHandle> handles() const = 0;
+  virtual void connect(int rank, const std::string& arena, int pid, int fd, size_t bytes) = 0;
+};
+
+// NCCL where every rank of the world has a GPU of its own and the library is there, else staged through the host. `shares_device`:
+// another rank of the plan uses the same GPU.
+std::unique_ptr<DeviceCommunicator> make_device_communicator(cuda::Device& device, int rank, int world_size, const std::vector<GroupSpec>& groups,
+                                                             bool shares_device);
+
+}  // namespace merak

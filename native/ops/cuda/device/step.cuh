@@ -1,0 +1,20 @@
+// What changes from step to step, in device memory, so that a captured graph stays valid. Read by host and device code alike.
+#pragma once
+
+// Why a step's update must leave everything as it is.
+enum { MERAK_FINITE = 0, MERAK_LOSS_NOT_FINITE = 1, MERAK_ACTIVATION_NAN = 2, MERAK_NORM_NOT_FINITE = 4 };
+
+struct MerakStep {
+  unsigned long long seed;
+  unsigned step;
+  int micro;           // of the program running
+  float learning_rate;
+  float scale;         // gradients are multiplied by it before anything is made of them: the mean, a loss scale taken back
+  float clip;          // then by this: 1 unless the gradients are clipped
+  float correction1;   // Adam: 1 / (1 - beta1^t) and 1 / (1 - beta2^t), t counting this update
+  float correction2;
+  float decay_factor;  // of matrices: 1 - learning rate * weight decay
+  int bad;             // bits of the enum above; set by whoever finds out first, cleared when the step begins
+  int bad_micro;       // the micro-batch of the first one found
+  double norm;         // of all ranks' gradients times scale, before clipping
+};
