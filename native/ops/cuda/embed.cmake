@@ -1,0 +1,11 @@
+# Writes OUT: the texts of all .cu and .cuh files below FOLDER, by their path in it.
+file(GLOB files RELATIVE ${FOLDER} ${FOLDER}/*.cu ${FOLDER}/device/*.cuh)
+list(SORT files)
+set(text "// Made by ops/cuda/embed.cmake.\n#include \"ops/cuda/sources.h\"\n\nnamespace merak::cuda {\n\n")
+string(APPEND text "const std::map<std::string, std::string>& embedded_files() {\n  static const std::map<std::string, std::string> files = {\n")
+foreach(file ${files})
+  file(READ ${FOLDER}/${file} content)
+  string(APPEND text "    {\"${file}\", R\"merak(${content})merak\"},\n")
+endforeach()
+string(APPEND text "  };\n  return files;\n}\n\n}  // namespace merak::cuda\n")
+file(WRITE ${OUT} "${text}")
