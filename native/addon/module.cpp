@@ -2,6 +2,7 @@
 #include <napi.h>  // Node-API
 
 #include "addon/engine_object.h"  // Engine
+#include "addon/gpu.h"  // gpuLibraries, gpuDevices
 #include "addon/host_communicator.h"  // HostCommunicator
 #include "addon/limits.h"  // matmulSeconds, copySeconds
 #include "addon/single.h"  // kernelNames, supports, runKernel, info
@@ -9,6 +10,7 @@
 static Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   merak::export_single(env, exports);
   merak::export_limits(env, exports);
+  merak::export_gpu(env, exports);
   merak::EngineObject::define(env, exports);
   merak::HostCommunicator::define(env, exports);
   return exports;

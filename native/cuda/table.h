@@ -21,8 +21,8 @@ inline std::string cuda_version_text(int version) { return std::to_string(versio
 }  // namespace merak::cuda
 
 // A member of a table: a pointer to a function of this result and these parameters.
-#define MERAK_MEMBER(result, name, symbol, ...) result (*name)(__VA_ARGS__) = nullptr;
+#define MERAK_MEMBER(result, name, exported, ...) result (*name)(__VA_ARGS__) = nullptr;
 // The same, bound; for functions the table cannot do without.
-#define MERAK_BIND(result, name, symbol, ...) bind(handle, symbol, table.name, missing);
+#define MERAK_BIND(result, name, exported, ...) bind(handle, exported, table.name, missing);
 // The same for functions newer than the oldest library that will do: null where it has none.
-#define MERAK_BIND_OPTIONAL(result, name, symbol, ...) table.name = reinterpret_cast<decltype(table.name)>(cuda::symbol(handle, symbol));
+#define MERAK_BIND_OPTIONAL(result, name, exported, ...) table.name = reinterpret_cast<decltype(table.name)>(cuda::symbol(handle, exported));

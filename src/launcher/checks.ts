@@ -87,26 +87,6 @@ export function parentDeathSignal(): Finding {
   };
 }
 
-const GPU_LIBRARIES = ['libcuda.so.1', 'libcublasLt.so', 'libcudnn.so', 'libnccl.so.2', 'libnvrtc.so'];
-
-/** What the dynamic linker knows of NVIDIA's libraries. */
-export function gpuLibraries(linkerCache = listLinkerCache()): Finding[] {
-  return GPU_LIBRARIES.map((library) => {
-    const line = linkerCache.split('\n').find((entry) => entry.trim().startsWith(library));
-    const path = line?.split('=>')[1]?.trim();
-    if (path !== undefined) return { name: library, status: 'ok', found: path };
-    return { name: library, status: 'absent', found: 'not found (training uses the processor)' };
-  });
-}
-
-function listLinkerCache(): string {
-  for (const command of ['ldconfig', '/sbin/ldconfig']) {
-    const { status, stdout } = spawnSync(command, ['-p'], { encoding: 'utf8' });
-    if (status === 0) return stdout;
-  }
-  return '';
-}
-
 function tool(name: string, commands: readonly string[], hint: string, optional: boolean): Finding {
   for (const command of commands) {
     const { status, stdout } = spawnSync(command, ['--version'], { encoding: 'utf8' });

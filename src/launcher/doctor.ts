@@ -2,8 +2,10 @@
 import { writeFileSync } from 'node:fs';
 import { asMerakError } from '../coordinator/wireError.js';
 import { MerakError } from '../errors.js';
+import { loadAddon } from '../runtime/native/addon.js';
 import type { Finding } from './checks.js';
 import * as checks from './checks.js';
+import { gpuDevices, gpuLibraries } from './gpuChecks.js';
 
 /** Prints the findings and returns the exit code: 1 when something needed is missing. */
 export async function doctor(report?: string): Promise<number> {
@@ -17,7 +19,7 @@ export async function doctor(report?: string): Promise<number> {
     checks.sharedMemory(),
     checks.parentDeathSignal(),
     ...checks.buildTools(addon.status === 'ok'),
-    ...checks.gpuLibraries(),
+    ...gpuFindings(addon.status === 'ok'),
   ];
   process.stdout.write(`${render(findings)}\n`);
   if (report !== undefined) writeReport(report, findings);
@@ -39,7 +41,6 @@ export function render(findings: readonly Finding[]): string {
 async function addonFinding(): Promise<Finding> {
   const name = 'native engine';
   try {
-    const { loadAddon } = await import('../runtime/native/addon.js');
     const { dnnlVersion, isa, maxThreads } = loadAddon().info();
     return { name, status: 'ok', found: `oneDNN ${dnnlVersion}, ${isa}, at most ${maxThreads} thread(s)` };
   } catch (thrown) {
@@ -47,6 +48,21 @@ async function addonFinding(): Promise<Finding> {
     const found = [summary, path, received].filter((text) => text !== undefined).join('; ');
     return { name, status: 'missing', found, hint: hint ?? 'npm run build' };
   }
+}
+
+/** The addon looks for NVIDIA's libraries; without it nothing would use them. */
+function gpuFindings(addonWorks: boolean): Finding[] {
+  if (!addonWorks) return [];
+  const addon = loadAddon();
+  const libraries = addon.gpuLibraries();
+  const devices = gpuDevices(() => addon.gpuDevices());
+  return [
+    ...devices,
+    ...gpuLibraries(
+      libraries,
+      devices.some(({ status }) => status === 'ok'),
+    ),
+  ];
 }
 
 function writeReport(file: string, findings: readonly Finding[]): void {

@@ -112,6 +112,25 @@ export interface HostCommunicatorOptions {
   readonly ringBytes?: number;
 }
 
+/** What became of looking for one of NVIDIA's libraries. */
+export interface GpuLibrary {
+  readonly name: 'driver' | 'NVRTC' | 'cuBLASLt' | 'NCCL' | 'cuDNN';
+  /** Of the file in use; '' when none will do. */
+  readonly path: string;
+  readonly version: string;
+  /** Files that were found and passed over. */
+  readonly rejected: readonly { readonly path: string; readonly problem: string }[];
+  /** Newer functions that it does not have, and that Merak does without. */
+  readonly lacks: readonly string[];
+}
+
+export interface GpuDevice {
+  readonly name: string;
+  /** Compute capability: '9.0'. */
+  readonly capability: string;
+  readonly totalBytes: number;
+}
+
 export interface Addon {
   readonly HostCommunicator: new (options: HostCommunicatorOptions) => NativeHostCommunicator;
   readonly Engine: new (plan: RankPlan, options: { threads: number }) => NativeEngine;
@@ -139,6 +158,10 @@ export interface Addon {
   }): number;
   /** Seconds of copying `bytes` from one buffer to another with all threads: the fastest of `repeat`. */
   copySeconds(bytes: number, repeat: number): number;
+  /** Looks for NVIDIA's libraries, once per process. */
+  gpuLibraries(): GpuLibrary[];
+  /** The CUDA devices. engine/no-gpu says where was looked. */
+  gpuDevices(): GpuDevice[];
   info(): { dnnlVersion: string; isa: 'generic' | 'avx2' | 'avx512'; maxThreads: number };
   /** Threads of `runKernel`, `matmulSeconds` and `copySeconds`; an engine's own number is set when it is made. */
   setThreads(threads: number): void;

@@ -1,0 +1,685 @@
+// A stand-in for libcuda on the CPU, for tests on machines without a GPU.
+//
+// Streams are queues that are worked off as late as possible: when somebody synchronises, queries, or makes a stream wait for an event.
+// What was not ordered by an event therefore runs in an order that shows it. Copies from and to pinned memory touch it only then, as a
+// card's would. Device memory is ordinary memory, filled with NaNs and followed by a page that cannot be touched.
+// MERAK_STANDIN_DEVICES (1) and MERAK_STANDIN_MEMORY (bytes of each, 4 GiB) say what there is.
+#include "libcuda.h"
+
+#include <dlfcn.h>     // modules
+#include <elf.h>       // how long a module is
+#include <sys/mman.h>  // device memory
+#include <unistd.h>    // temporary files
+
+#include <atomic>   // handles
+#include <cstdlib>  // getenv
+#include <cstring>  // memcpy
+#include <deque>    // queues
+#include <map>      // allocations
+#include <memory>   // shared operations
+#include <mutex>    // one caller at a time
+#include <set>      // live handles
+#include <string>   // names
+#include <thread>   // yield
+#include <vector>   // graphs
+
+#include "version.h"  // version_setting
+
+namespace {
+
+using merak_standin::Poll;
+using merak_standin::Start;
+using Address = unsigned long long;
+
+enum : int {
+  kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2, kNotInitialized = 3, kNoDevice = 100, kInvalidDevice = 101, kInvalidContext = 201,
+  kInvalidImage = 200, kInvalidHandle = 400, kNotFound = 500, kNotReady = 600, kIllegalAddress = 700, kLaunchOutOfResources = 701,
+  kCaptureUnsupported = 900, kCaptureInvalidated = 901, kCaptureUnjoined = 904, kCaptureIsolation = 905,
+};
+
+struct Node {
+  Start start;
+};
+struct Graph {
+  std::vector<Node> nodes;
+};
+// A capture under way: the operations in the order of the calls, and what each stream knows of the others.
+struct Capture {
+  Graph graph;
+  struct Stream* origin;
+  int mode;                 // CUstreamCaptureMode
+  std::thread::id thread;   // that began it
+  std::map<struct Stream*, std::map<struct Stream*, size_t>> known;  // how many nodes of another stream come before what follows
+  std::map<struct Stream*, size_t> last;                              // nodes of a stream so far, as positions in the graph
+};
+struct Operation {
+  Start start;
+  Poll poll;  // made when its turn comes
+};
+struct Stream {
+  std::deque<Operation> queue;
+  uint64_t enqueued = 0, done = 0;
+  std::shared_ptr<Capture> capture;
+  bool is_busy = false;  // being worked off, further down the call stack
+};
+struct Event {
+  Stream* stream = nullptr;  // null: never recorded
+  uint64_t position = 0;
+  double milliseconds = 0;
+  bool is_timed = true;
+  std::weak_ptr<Capture> capture;
+  std::map<Stream*, size_t> known;  // in a capture
+};
+struct Function {
+  void (*launch)(unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, size_t, void**);
+  std::vector<size_t> sizes;
+  int max_shared = 48 << 10;
+};
+struct Module {
+  void* object;
+  std::map<std::string, std::unique_ptr<Function>> functions;
+};
+struct Allocation {
+  size_t bytes, mapped;
+};
+
+std::recursive_mutex mutex;
+bool is_initialised = false;
+std::map<Address, Allocation> device_memory;
+std::map<Address, size_t> pinned;
+std::set<Stream*> streams;
+std::set<Event*> events;
+size_t used_bytes = 0;
+Stream default_stream;
+thread_local void* current_context = nullptr;
+char contexts[64];
+
+using Lock = std::lock_guard<std::recursive_mutex>;
+
+size_t setting(const char* name, size_t fallback) {
+  const char* value = std::getenv(name);
+  return value && *value ? std::strtoull(value, nullptr, 10) : fallback;
+}
+int num_devices() { return static_cast<int>(setting("MERAK_STANDIN_DEVICES", 1)); }
+size_t total_bytes() { return setting("MERAK_STANDIN_MEMORY", size_t{4} << 30); }
+
+double now() {
+  timespec time{};
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return static_cast<double>(time.tv_sec) * 1e3 + static_cast<double>(time.tv_nsec) * 1e-6;
+}
+
+template <class Ranges>
+bool lies_in(const Ranges& ranges, Address address, size_t bytes) {
+  auto after = ranges.upper_bound(address);
+  if (after == ranges.begin()) return false;
+  const auto& [begin, range] = *std::prev(after);
+  size_t size;
+  if constexpr (std::is_same_v<Ranges, std::map<Address, Allocation>>) size = range.bytes;
+  else size = range;
+  return address - begin <= size && bytes <= size - (address - begin);
+}
+
+// Works a stream off until it is empty, `until` operations are done, or one has to wait for another process. True when all is done.
+bool advance(Stream& stream, uint64_t until) {
+  if (stream.is_busy) return stream.done >= until;
+  stream.is_busy = true;
+  while (!stream.queue.empty() && stream.done < until) {
+    Operation& operation = stream.queue.front();
+    if (!operation.poll) operation.poll = operation.start();
+    if (!operation.poll()) break;
+    stream.queue.pop_front();
+    stream.done++;
+  }
+  stream.is_busy = false;
+  return stream.done >= until;
+}
+
+// The card works on all streams meanwhile; what this one waits for elsewhere is worked off by its wait.
+bool settle(Stream& stream, uint64_t until) {
+  for (;;) {
+    {
+      const Lock lock(mutex);
+      if (advance(stream, until)) return true;
+    }
+    std::this_thread::yield();
+    usleep(20);
+  }
+}
+
+Stream* stream_of(void* handle) {
+  auto* stream = static_cast<Stream*>(handle);
+  if (!stream) return &default_stream;
+  return streams.count(stream) ? stream : nullptr;
+}
+
+int enqueue(Stream* stream, Start start) {
+  if (!stream) return kInvalidHandle;
+  if (stream->capture) {
+    Capture& capture = *stream->capture;
+    capture.graph.nodes.push_back({std::move(start)});
+    capture.last[stream] = capture.graph.nodes.size();
+    capture.known[stream][stream] = capture.graph.nodes.size();
+    return kSuccess;
+  }
+  stream->queue.push_back({std::move(start), nullptr});
+  stream->enqueued++;
+  return kSuccess;
+}
+
+Start once(std::function<void()> work) {
+  return [work = std::move(work)]() -> Poll {
+    return [&work] {
+      work();
+      return true;
+    };
+  };
+}
+
+// Enqueues a copy; memory of the host that is not pinned is read now, as cuda.h promises.
+int copy_async(Address to, Address from, size_t bytes, void* handle, bool reads_host, bool writes_host) {
+  const Lock lock(mutex);
+  if (!is_initialised) return kNotInitialized;
+  if (!reads_host && !lies_in(device_memory, from, bytes)) return kInvalidValue;
+  if (!writes_host && !lies_in(device_memory, to, bytes)) return kInvalidValue;
+  Stream* stream = stream_of(handle);
+  if (reads_host && !lies_in(pinned, from, bytes) && stream && !stream->capture) {
+    auto data = std::make_shared<std::vector<char>>(reinterpret_cast<const char*>(from), reinterpret_cast<const char*>(from) + bytes);
+    return enqueue(stream, once([to, data] { std::memcpy(reinterpret_cast<void*>(to), data->data(), data->size()); }));
+  }
+  const int result = enqueue(stream, once([to, from, bytes] { std::memmove(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes); }));
+  // To memory that is not pinned the card's copy is over when the call returns.
+  if (writes_host && !lies_in(pinned, to, bytes) && result == kSuccess && stream && !stream->capture) settle(*stream, stream->enqueued);
+  return result;
+}
+
+void settle_all() {
+  settle(default_stream, default_stream.enqueued);
+  std::vector<Stream*> all;
+  {
+    const Lock lock(mutex);
+    all.assign(streams.begin(), streams.end());
+  }
+  for (Stream* stream : all) settle(*stream, stream->enqueued);
+}
+
+// Whether a capture forbids this thread to synchronise and to allocate.
+bool anything_captures() {
+  for (const Stream* stream : streams)
+    if (stream->capture && (stream->capture->mode == 0 || (stream->capture->mode == 1 && stream->capture->thread == std::this_thread::get_id())))
+      return true;
+  return false;
+}
+
+size_t elf_bytes(const void* image) {
+  Elf64_Ehdr header;
+  std::memcpy(&header, image, sizeof header);
+  if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) return 0;
+  return header.e_shoff + static_cast<size_t>(header.e_shnum) * header.e_shentsize;
+}
+
+}  // namespace
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+EXPORT int merak_standin_enqueue(void* stream, Start* start) {
+  const Lock lock(mutex);
+  return enqueue(stream_of(stream), *start);
+}
+EXPORT int merak_standin_is_device_memory(const void* address, size_t bytes) {
+  const Lock lock(mutex);
+  return lies_in(device_memory, reinterpret_cast<Address>(address), bytes);
+}
+EXPORT int merak_standin_current_device() {
+  return current_context ? static_cast<int>(static_cast<char*>(current_context) - contexts) : -1;
+}
+
+EXPORT int cuInit(unsigned) {
+  const Lock lock(mutex);
+  if (num_devices() == 0) return kNoDevice;
+  is_initialised = true;
+  return kSuccess;
+}
+EXPORT int cuDriverGetVersion(int* version) {
+  *version = merak_standin::version_setting("CUDA", 13000);
+  return kSuccess;
+}
+EXPORT int cuGetErrorName(int error, const char** name) {
+  switch (error) {
+    case kSuccess: *name = "CUDA_SUCCESS"; break;
+    case kInvalidValue: *name = "CUDA_ERROR_INVALID_VALUE"; break;
+    case kOutOfMemory: *name = "CUDA_ERROR_OUT_OF_MEMORY"; break;
+    case kNoDevice: *name = "CUDA_ERROR_NO_DEVICE"; break;
+    case kInvalidHandle: *name = "CUDA_ERROR_INVALID_HANDLE"; break;
+    case kNotFound: *name = "CUDA_ERROR_NOT_FOUND"; break;
+    case kNotReady: *name = "CUDA_ERROR_NOT_READY"; break;
+    case kCaptureUnsupported: *name = "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"; break;
+    case kCaptureUnjoined: *name = "CUDA_ERROR_STREAM_CAPTURE_UNJOINED"; break;
+    case kCaptureIsolation: *name = "CUDA_ERROR_STREAM_CAPTURE_ISOLATION"; break;
+    default: *name = "CUDA_ERROR_UNKNOWN";
+  }
+  return kSuccess;
+}
+EXPORT int cuGetErrorString(int error, const char** text) {
+  static thread_local char message[64];
+  std::snprintf(message, sizeof message, "stand-in error %d", error);
+  *text = message;
+  return kSuccess;
+}
+EXPORT int cuDeviceGetCount(int* count) {
+  *count = num_devices();
+  return is_initialised ? kSuccess : kNotInitialized;
+}
+EXPORT int cuDeviceGet(int* device, int ordinal) {
+  if (ordinal < 0 || ordinal >= num_devices()) return kInvalidDevice;
+  *device = ordinal;
+  return kSuccess;
+}
+EXPORT int cuDeviceGetName(char* name, int length, int) {
+  std::snprintf(name, static_cast<size_t>(length), "Stand-in GPU");
+  return kSuccess;
+}
+EXPORT int cuDeviceGetAttribute(int* value, int attribute, int) {
+  switch (attribute) {
+    case 1: *value = 1024; break;           // threads of a block
+    case 8: *value = 48 << 10; break;       // shared memory of a block
+    case 10: *value = 32; break;            // warp
+    case 13: *value = 1000000; break;       // kHz
+    case 16: *value = 4; break;             // multiprocessors
+    case 36: *value = 1000000; break;       // kHz of the memory
+    case 37: *value = 64; break;            // bus bits
+    case 38: *value = 1 << 20; break;       // L2
+    case 39: *value = 2048; break;          // threads of a multiprocessor
+    case 75: *value = 9; break;
+    case 76: *value = 0; break;             // capability
+    case 81: *value = 228 << 10; break;     // shared memory of a multiprocessor
+    case 82: *value = 65536; break;         // registers
+    case 97: *value = 227 << 10; break;     // shared memory of a block that asks
+    default: *value = 0;
+  }
+  return kSuccess;
+}
+EXPORT int cuDeviceGetPCIBusId(char* id, int length, int device) {
+  std::snprintf(id, static_cast<size_t>(length), "0000:%02x:00.0", device + 1);
+  return kSuccess;
+}
+EXPORT int cuDeviceTotalMem_v2(size_t* bytes, int) {
+  *bytes = total_bytes();
+  return kSuccess;
+}
+EXPORT int cuDevicePrimaryCtxRetain(void** context, int device) {
+  if (!is_initialised) return kNotInitialized;
+  if (device < 0 || device >= num_devices()) return kInvalidDevice;
+  *context = &contexts[device];
+  return kSuccess;
+}
+EXPORT int cuDevicePrimaryCtxRelease_v2(int) { return kSuccess; }
+EXPORT int cuCtxSetCurrent(void* context) {
+  current_context = context;
+  return kSuccess;
+}
+EXPORT int cuCtxGetCurrent(void** context) {
+  *context = current_context;
+  return kSuccess;
+}
+EXPORT int cuCtxSynchronize() {
+  {
+    const Lock lock(mutex);
+    if (anything_captures()) return kCaptureUnsupported;
+  }
+  settle_all();
+  return kSuccess;
+}
+
+EXPORT int cuMemGetInfo_v2(size_t* free, size_t* total) {
+  const Lock lock(mutex);
+  *total = total_bytes();
+  *free = *total - used_bytes;
+  return kSuccess;
+}
+EXPORT int cuMemAlloc_v2(Address* address, size_t bytes) {
+  const Lock lock(mutex);
+  if (!current_context) return kInvalidContext;
+  if (bytes == 0) return kInvalidValue;
+  if (anything_captures()) return kCaptureUnsupported;
+  if (bytes > total_bytes() - used_bytes) return kOutOfMemory;
+  constexpr size_t page = 4096;
+  const size_t mapped = (bytes + page - 1) / page * page + page;
+  void* memory = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return kOutOfMemory;
+  std::memset(memory, 0xff, bytes);
+  mprotect(static_cast<char*>(memory) + mapped - page, page, PROT_NONE);
+  *address = reinterpret_cast<Address>(memory);
+  device_memory[*address] = {bytes, mapped};
+  used_bytes += bytes;
+  return kSuccess;
+}
+EXPORT int cuMemFree_v2(Address address) {
+  settle_all();  // as a card does
+  const Lock lock(mutex);
+  const auto found = device_memory.find(address);
+  if (found == device_memory.end()) return kInvalidValue;
+  used_bytes -= found->second.bytes;
+  munmap(reinterpret_cast<void*>(address), found->second.mapped);
+  device_memory.erase(found);
+  return kSuccess;
+}
+EXPORT int cuMemHostAlloc(void** address, size_t bytes, unsigned) {
+  const Lock lock(mutex);
+  if (!current_context) return kInvalidContext;
+  *address = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+  if (!*address) return kOutOfMemory;
+  std::memset(*address, 0xff, bytes);
+  pinned[reinterpret_cast<Address>(*address)] = bytes;
+  return kSuccess;
+}
+EXPORT int cuMemFreeHost(void* address) {
+  const Lock lock(mutex);
+  if (!pinned.erase(reinterpret_cast<Address>(address))) return kInvalidValue;
+  std::free(address);
+  return kSuccess;
+}
+EXPORT int cuMemHostRegister_v2(void* address, size_t bytes, unsigned) {
+  const Lock lock(mutex);
+  if (lies_in(pinned, reinterpret_cast<Address>(address), 1)) return kInvalidValue;
+  pinned[reinterpret_cast<Address>(address)] = bytes;
+  return kSuccess;
+}
+EXPORT int cuMemHostUnregister(void* address) {
+  const Lock lock(mutex);
+  return pinned.erase(reinterpret_cast<Address>(address)) ? kSuccess : kInvalidValue;
+}
+
+EXPORT int cuMemcpyHtoDAsync_v2(Address to, const void* from, size_t bytes, void* stream) {
+  return copy_async(to, reinterpret_cast<Address>(from), bytes, stream, true, false);
+}
+EXPORT int cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, void* stream) {
+  return copy_async(reinterpret_cast<Address>(to), from, bytes, stream, false, true);
+}
+EXPORT int cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, void* stream) { return copy_async(to, from, bytes, stream, false, false); }
+// The plain copies belong to the default stream, which streams made with CU_STREAM_NON_BLOCKING do not wait for.
+EXPORT int cuMemcpyHtoD_v2(Address to, const void* from, size_t bytes) {
+  const int result = copy_async(to, reinterpret_cast<Address>(from), bytes, nullptr, true, false);
+  settle(default_stream, default_stream.enqueued);
+  return result;
+}
+EXPORT int cuMemcpyDtoH_v2(void* to, Address from, size_t bytes) {
+  const int result = copy_async(reinterpret_cast<Address>(to), from, bytes, nullptr, false, true);
+  settle(default_stream, default_stream.enqueued);
+  return result;
+}
+EXPORT int cuMemsetD8Async(Address to, unsigned char value, size_t count, void* stream) {
+  const Lock lock(mutex);
+  if (!lies_in(device_memory, to, count)) return kInvalidValue;
+  return enqueue(stream_of(stream), once([=] { std::memset(reinterpret_cast<void*>(to), value, count); }));
+}
+EXPORT int cuMemsetD32Async(Address to, unsigned value, size_t count, void* stream) {
+  const Lock lock(mutex);
+  if (!lies_in(device_memory, to, count * 4) || to % 4) return kInvalidValue;
+  return enqueue(stream_of(stream), once([=] {
+                   for (size_t i = 0; i < count; i++) reinterpret_cast<unsigned*>(to)[i] = value;
+                 }));
+}
+
+EXPORT int cuStreamCreate(void** stream, unsigned) {
+  const Lock lock(mutex);
+  if (!current_context) return kInvalidContext;
+  *stream = *streams.insert(new Stream).first;
+  return kSuccess;
+}
+EXPORT int cuStreamCreateWithPriority(void** stream, unsigned flags, int) { return cuStreamCreate(stream, flags); }
+EXPORT int cuStreamDestroy_v2(void* handle) {
+  Stream* stream = nullptr;
+  {
+    const Lock lock(mutex);
+    stream = stream_of(handle);
+    if (!stream || stream == &default_stream) return kInvalidHandle;
+    // A card finishes what is queued first; what waits for a peer for ever is dropped here.
+    advance(*stream, stream->enqueued);
+    for (Event* event : events)
+      if (event->stream == stream) event->stream = nullptr;
+    streams.erase(stream);
+  }
+  delete stream;
+  return kSuccess;
+}
+EXPORT int cuStreamSynchronize(void* handle) {
+  Stream* stream = nullptr;
+  {
+    const Lock lock(mutex);
+    stream = stream_of(handle);
+    if (!stream) return kInvalidHandle;
+    if (stream->capture) return kCaptureUnsupported;
+  }
+  settle(*stream, stream->enqueued);
+  return kSuccess;
+}
+EXPORT int cuStreamQuery(void* handle) {
+  const Lock lock(mutex);
+  Stream* stream = stream_of(handle);
+  if (!stream) return kInvalidHandle;
+  if (stream->capture) return kCaptureUnsupported;
+  return advance(*stream, stream->enqueued) ? kSuccess : kNotReady;
+}
+EXPORT int cuStreamWaitEvent(void* handle, void* event_handle, unsigned) {
+  const Lock lock(mutex);
+  Stream* stream = stream_of(handle);
+  auto* event = static_cast<Event*>(event_handle);
+  if (!stream || !events.count(event)) return kInvalidHandle;
+  const std::shared_ptr<Capture> capture = event->capture.lock();
+  if (capture) {
+    if (stream->capture && stream->capture != capture) return kCaptureIsolation;
+    stream->capture = capture;
+    auto& known = capture->known[stream];
+    for (const auto& [other, count] : event->known) known[other] = std::max(known[other], count);
+    return kSuccess;
+  }
+  if (!event->stream) return kSuccess;
+  if (stream->capture) return kCaptureIsolation;
+  Stream* other = event->stream;
+  const uint64_t position = event->position;
+  if (other == stream) return kSuccess;
+  return enqueue(stream, [other, position]() -> Poll {
+    return [other, position] { return !streams.count(other) ? true : advance(*other, position); };
+  });
+}
+EXPORT int cuEventCreate(void** event, unsigned flags) {
+  const Lock lock(mutex);
+  if (!current_context) return kInvalidContext;
+  auto* made = new Event;
+  made->is_timed = !(flags & 2);
+  *event = *events.insert(made).first;
+  return kSuccess;
+}
+EXPORT int cuEventDestroy_v2(void* handle) {
+  const Lock lock(mutex);
+  auto* event = static_cast<Event*>(handle);
+  if (!events.erase(event)) return kInvalidHandle;
+  if (event->stream) advance(*event->stream, event->position);
+  delete event;
+  return kSuccess;
+}
+EXPORT int cuEventRecord(void* handle, void* stream_handle) {
+  const Lock lock(mutex);
+  auto* event = static_cast<Event*>(handle);
+  Stream* stream = stream_of(stream_handle);
+  if (!stream || !events.count(event)) return kInvalidHandle;
+  if (stream->capture) {
+    event->capture = stream->capture;
+    event->known = stream->capture->known[stream];
+    return kSuccess;
+  }
+  event->capture.reset();
+  event->stream = stream;
+  enqueue(stream, once([event] {
+            if (events.count(event)) event->milliseconds = now();
+          }));
+  event->position = stream->enqueued;
+  return kSuccess;
+}
+EXPORT int cuEventQuery(void* handle) {
+  const Lock lock(mutex);
+  auto* event = static_cast<Event*>(handle);
+  if (!events.count(event)) return kInvalidHandle;
+  if (event->capture.lock()) return kCaptureUnsupported;
+  return !event->stream || advance(*event->stream, event->position) ? kSuccess : kNotReady;
+}
+EXPORT int cuEventSynchronize(void* handle) {
+  Event* event = static_cast<Event*>(handle);
+  {
+    const Lock lock(mutex);
+    if (!events.count(event)) return kInvalidHandle;
+    if (event->capture.lock()) return kCaptureUnsupported;
+    if (!event->stream) return kSuccess;
+  }
+  settle(*event->stream, event->position);
+  return kSuccess;
+}
+EXPORT int cuEventElapsedTime(float* milliseconds, void* begin, void* end) {
+  const Lock lock(mutex);
+  auto *first = static_cast<Event*>(begin), *last = static_cast<Event*>(end);
+  if (!events.count(first) || !events.count(last) || !first->is_timed || !last->is_timed) return kInvalidHandle;
+  if (!first->stream || !last->stream) return kInvalidHandle;
+  if (first->stream->done < first->position || last->stream->done < last->position) return kNotReady;
+  *milliseconds = static_cast<float>(last->milliseconds - first->milliseconds);
+  return kSuccess;
+}
+
+EXPORT int cuModuleLoadData(void** module, const void* image) {
+  const Lock lock(mutex);
+  if (!current_context) return kInvalidContext;
+  const size_t bytes = elf_bytes(image);
+  if (bytes == 0) return kInvalidImage;
+  // A file of its own name each time: the dynamic linker takes equal names for the same object.
+  char path[] = "/tmp/merak-standin-XXXXXX";
+  const int file = mkstemp(path);
+  if (file < 0) return kInvalidImage;
+  const bool is_written = write(file, image, bytes) == static_cast<ssize_t>(bytes);
+  close(file);
+  void* object = is_written ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : nullptr;
+  unlink(path);
+  if (!object) {
+    std::fprintf(stderr, "stand-in libcuda: %s\n", dlerror());
+    return kInvalidImage;
+  }
+  *module = new Module{object, {}};
+  return kSuccess;
+}
+EXPORT int cuModuleLoadDataEx(void** module, const void* image, unsigned, int*, void**) { return cuModuleLoadData(module, image); }
+EXPORT int cuModuleUnload(void* handle) {
+  settle_all();
+  const Lock lock(mutex);
+  auto* module = static_cast<Module*>(handle);
+  dlclose(module->object);
+  delete module;
+  return kSuccess;
+}
+EXPORT int cuModuleGetFunction(void** function, void* handle, const char* name) {
+  const Lock lock(mutex);
+  auto* module = static_cast<Module*>(handle);
+  auto& entry = module->functions[name];
+  if (!entry) {
+    void* launch = dlsym(module->object, (std::string(name) + "_launch").c_str());
+    const auto* sizes = static_cast<const size_t*>(dlsym(module->object, (std::string(name) + "_sizes").c_str()));
+    if (!launch || !sizes) {
+      module->functions.erase(name);
+      return kNotFound;
+    }
+    entry = std::make_unique<Function>();
+    entry->launch = reinterpret_cast<decltype(entry->launch)>(launch);
+    for (; *sizes; sizes++) entry->sizes.push_back(*sizes);
+  }
+  *function = entry.get();
+  return kSuccess;
+}
+EXPORT int cuFuncSetAttribute(void* handle, int attribute, int value) {
+  const Lock lock(mutex);
+  if (attribute != 8) return kSuccess;
+  if (value < 0 || value > 227 << 10) return kInvalidValue;
+  static_cast<Function*>(handle)->max_shared = value;
+  return kSuccess;
+}
+EXPORT int cuFuncGetAttribute(int* value, int attribute, void* handle) {
+  *value = attribute == 0 ? 1024 : attribute == 8 ? static_cast<Function*>(handle)->max_shared : attribute == 4 ? 64 : 0;
+  return kSuccess;
+}
+EXPORT int cuOccupancyMaxActiveBlocksPerMultiprocessor(int* count, void*, int block_size, size_t) {
+  *count = std::max(1, 2048 / std::max(1, block_size));
+  return kSuccess;
+}
+EXPORT int cuLaunchKernel(void* handle, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y, unsigned block_z,
+                          unsigned shared_bytes, void* stream, void** arguments, void** extra) {
+  const Lock lock(mutex);
+  auto* function = static_cast<Function*>(handle);
+  if (!function || extra) return kInvalidValue;
+  if (!grid_x || !grid_y || !grid_z || !block_x || !block_y || !block_z) return kInvalidValue;
+  if (grid_y > 65535 || grid_z > 65535 || block_x * block_y * block_z > 1024 || block_z > 64) return kInvalidValue;
+  if (static_cast<int>(shared_bytes) > function->max_shared) return kInvalidValue;
+  // The values count as they are at the call.
+  std::vector<std::vector<char>> values;
+  for (size_t i = 0; i < function->sizes.size(); i++) {
+    const char* value = static_cast<const char*>(arguments[i]);
+    values.emplace_back(value, value + function->sizes[i]);
+  }
+  return enqueue(stream_of(stream), once([=, values = std::move(values)] {
+                   std::vector<std::vector<char>> copies = values;  // vectors of char are aligned for any type
+                   std::vector<void*> addresses;
+                   for (auto& value : copies) addresses.push_back(value.data());
+                   function->launch(grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes, addresses.data());
+                 }));
+}
+EXPORT int cuLaunchHostFunc(void* stream, void (*function)(void*), void* data) {
+  const Lock lock(mutex);
+  return enqueue(stream_of(stream), once([=] { function(data); }));
+}
+
+EXPORT int cuStreamBeginCapture_v2(void* handle, int mode) {
+  const Lock lock(mutex);
+  Stream* stream = stream_of(handle);
+  if (!stream || stream == &default_stream || stream->capture) return kInvalidValue;
+  stream->capture = std::make_shared<Capture>();
+  stream->capture->origin = stream;
+  stream->capture->mode = mode;
+  stream->capture->thread = std::this_thread::get_id();
+  return kSuccess;
+}
+EXPORT int cuStreamIsCapturing(void* handle, int* status) {
+  const Lock lock(mutex);
+  Stream* stream = stream_of(handle);
+  if (!stream) return kInvalidHandle;
+  *status = stream->capture ? 1 : 0;
+  return kSuccess;
+}
+EXPORT int cuStreamEndCapture(void* handle, void** graph) {
+  const Lock lock(mutex);
+  Stream* stream = stream_of(handle);
+  if (!stream || !stream->capture || stream->capture->origin != stream) return kInvalidValue;
+  const std::shared_ptr<Capture> capture = stream->capture;
+  bool is_joined = true;
+  for (const auto& [other, last] : capture->last) is_joined = is_joined && capture->known[stream][other] >= last;
+  for (Stream* other : streams)
+    if (other->capture == capture) other->capture.reset();
+  *graph = is_joined ? new Graph(std::move(capture->graph)) : nullptr;
+  return is_joined ? kSuccess : kCaptureUnjoined;
+}
+EXPORT int cuGraphInstantiateWithFlags(void** exec, void* graph, unsigned long long) {
+  *exec = new Graph(*static_cast<Graph*>(graph));
+  return kSuccess;
+}
+EXPORT int cuGraphLaunch(void* exec, void* handle) {
+  const Lock lock(mutex);
+  Stream* stream = stream_of(handle);
+  if (!stream) return kInvalidHandle;
+  for (const Node& node : static_cast<Graph*>(exec)->nodes)
+    if (const int result = enqueue(stream, node.start)) return result;
+  return kSuccess;
+}
+EXPORT int cuGraphExecDestroy(void* exec) {
+  settle_all();
+  delete static_cast<Graph*>(exec);
+  return kSuccess;
+}
+EXPORT int cuGraphDestroy(void* graph) {
+  delete static_cast<Graph*>(graph);
+  return kSuccess;
+}
