@@ -1,11 +1,13 @@
 // Convolutions and their gradients through oneDNN: Conv2D, DepthwiseConv2dNative, Conv3D. Channels last, tfjs's filter layout
 // [spatial..., in, out]; a depthwise filter [h, w, channels, multiplier] is a grouped one.
-#include <algorithm>      // std::max
+#include <algorithm>      // std::max, any_of
 #include <cstring>        // memset
+#include <optional>       // the grid's copies
 #include <unordered_map>  // primitive arguments
 
 #include "ops/cpu/dnnl.h"         // oneDNN
 #include "ops/cpu/make_kernel.h"  // require
+#include "ops/cpu/strided_copy.h"
 
 namespace merak {
 namespace {
@@ -19,6 +21,7 @@ struct ConvPlan {
   bool depthwise;
   Shape x, filter, y;  // tfjs's shapes
   Shape x_used;        // x without trailing rows and columns that no output reads
+  Shape x_steps;       // how far apart the places lie of which x_used is made
   ConvolutionShape shape;
 };
 
@@ -29,9 +32,25 @@ Shape spatial_list(const Attrs& attrs, const char* name, size_t num_spatial) {
   return values;
 }
 
+// A filter of one place reads a grid of places: taken out first, they leave a convolution without strides. oneDNN's own way
+// (2.6, jit_1x1:avx2) gets the gradient of the filter wrong when the input channels are no multiple of 8 (docs/bugs.md).
+void skip_unread(ConvPlan& plan) {
+  const auto all = [&](const auto& holds) {
+    for (size_t d = 0; d < plan.num_spatial; d++)
+      if (!holds(d)) return false;
+    return true;
+  };
+  if (!all([&](size_t d) { return plan.filter[d] == 1 && plan.shape.pad_before[d] == 0 && plan.shape.pad_after[d] == 0; })) return;
+  for (size_t d = 0; d < plan.num_spatial; d++) {
+    plan.x_used[d + 1] = plan.y[d + 1];
+    plan.x_steps[d + 1] = plan.shape.strides[d];
+    plan.shape.strides[d] = 1;
+  }
+}
+
 ConvPlan plan_of(const NodeSpec& spec, const Shape& x, const Shape& filter, const Shape& y, bool depthwise) {
   require(x.size() == filter.size() && x.size() == y.size() && (x.size() == 4 || x.size() == 5), "a convolution needs tensors of rank 4 or 5");
-  ConvPlan plan{x.size() - 2, depthwise, x, filter, y, x, {}};
+  ConvPlan plan{x.size() - 2, depthwise, x, filter, y, x, Shape(x.size(), 1), {}};
   const size_t n = plan.num_spatial;
   require(x[0] == y[0] && filter[n] == x[n + 1] && y[n + 1] == (depthwise ? x[n + 1] * filter[n + 1] : filter[n + 1]),
           "batch or channels do not fit");
@@ -66,6 +85,7 @@ ConvPlan plan_of(const NodeSpec& spec, const Shape& x, const Shape& filter, cons
     plan.shape.pad_before.push_back(before);
     plan.shape.pad_after.push_back(std::max<int64_t>(0, needed - before));
   }
+  skip_unread(plan);
   return plan;
 }
 
@@ -141,7 +161,8 @@ class Convolution : public Kernel {
     const FilterDesc filter = filter_of(plan);
     const MemoryDesc user_filter = onednn::strided(filter.dims, filter.strides);
     const MemoryDesc any_filter = onednn::any(filter.dims);
-    const MemoryDesc x = activation(plan.x_used, plan.x), y = activation(plan.y, plan.y);
+    const bool is_grid = std::any_of(plan.x_steps.begin(), plan.x_steps.end(), [](int64_t step) { return step > 1; });
+    const MemoryDesc x = activation(plan.x_used, is_grid ? plan.x_used : plan.x), y = activation(plan.y, plan.y);
     if (direction == Direction::input_gradient && plan.x_used != plan.x) {
       zeroed_bytes_ = sizeof(float);
       for (const int64_t size : plan.x) zeroed_bytes_ *= static_cast<size_t>(size);
@@ -176,23 +197,41 @@ class Convolution : public Kernel {
       bind(DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_WEIGHTS);
     }
     arguments_.insert({DNNL_ARG_SCRATCHPAD, scratchpad_});
+    if (is_grid) set_grid(plan, direction == Direction::input_gradient);
   }
 
   size_t scratch_bytes() const override { return scratch_bytes_; }
 
   void run(const void* const* inputs, void* const* outputs, RunContext& context) override {
     scratchpad_.set_data_handle(context.scratch);
-    for (int i = 0; i < 2; i++) operands_[i].place(const_cast<void*>(inputs[inputs_[i]]), context.scratch);
-    result_.place(outputs[0], context.scratch);
+    void* grid = static_cast<std::byte*>(context.scratch) + grid_offset_;
+    if (gather_) gather_->run(inputs[inputs_[0]], grid);
+    operands_[0].place(gather_ ? grid : const_cast<void*>(inputs[inputs_[0]]), context.scratch);
+    operands_[1].place(const_cast<void*>(inputs[inputs_[1]]), context.scratch);
+    result_.place(scatter_ ? grid : outputs[0], context.scratch);
     if (zeroed_bytes_) std::memset(outputs[0], 0, zeroed_bytes_);
     for (Reordered& operand : operands_) operand.bring_in();
     primitive_.execute(onednn::stream(), arguments_);
     result_.bring_out();
+    if (scatter_) scatter_->run(grid, outputs[0]);
   }
 
  private:
   void bind(int first, int second, int result) {
     arguments_ = {{first, operands_[0].inner()}, {second, operands_[1].inner()}, {result, result_.inner()}};
+  }
+
+  // The places of x that are read lie densely in scratch.
+  void set_grid(const ConvPlan& plan, bool is_result) {
+    grid_offset_ = scratch_bytes_;
+    size_t bytes = sizeof(float);
+    for (const int64_t size : plan.x_used) bytes *= static_cast<size_t>(size);
+    scratch_bytes_ += (bytes + 63) / 64 * 64;
+    const Shape dense = onednn::row_major(plan.x_used);
+    Shape apart = onednn::row_major(plan.x);
+    for (size_t d = 0; d < apart.size(); d++) apart[d] *= plan.x_steps[d];
+    if (is_result) scatter_.emplace(plan.x_used, dense, 0, apart, 0, sizeof(float));
+    else gather_.emplace(plan.x_used, apart, 0, dense, 0, sizeof(float));
   }
 
   size_t inputs_[2];
@@ -201,6 +240,8 @@ class Convolution : public Kernel {
   dnnl::primitive primitive_;
   std::unordered_map<int, Memory> arguments_;
   size_t scratch_bytes_ = 0;
+  size_t grid_offset_ = 0;
+  std::optional<StridedCopy> gather_, scatter_;
   size_t zeroed_bytes_ = 0;  // of a result that is written in part only
 };
 

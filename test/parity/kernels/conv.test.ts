@@ -70,6 +70,24 @@ test('Conv2D and its gradients', () => {
   );
 });
 
+// Shortcuts of residual networks, for which a processor with AVX2 alone has a way of its own.
+test.each([
+  [8, 3, 4],
+  [8, 5, 24],
+  [8, 8, 16],
+  [7, 4, 8],
+])('a filter of one place with stride 2: %i pixels across, %i to %i channels', (side, inputs, outputs) => {
+  const random = seeded(side + inputs);
+  const x = floats('x', [4, side, side, inputs], random);
+  const filter = floats('filter', [1, 1, inputs, outputs], random);
+  const base = { strides: [2, 2], pad: 'same', dataFormat: 'NHWC' };
+  expectParity('Conv2D', [x, filter], { ...base, dilations: [1, 1] }, { tolerance: TOLERANCE });
+  const dy = floats('dy', [4, Math.ceil(side / 2), Math.ceil(side / 2), outputs], random);
+  const filterAttrs = { ...base, filterShape: [...filter.shape] };
+  expectParity('Conv2DBackpropFilter', [x, dy], filterAttrs, { tolerance: TOLERANCE });
+  expectParity('Conv2DBackpropInput', [dy, filter], { ...base, inputShape: [...x.shape] }, { tolerance: TOLERANCE });
+});
+
 test('DepthwiseConv2dNative and its gradients', () => {
   fc.assert(
     fc.property(conv2d, small, (c, multiplier) => {
