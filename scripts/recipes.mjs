@@ -1,6 +1,7 @@
-// npm run recipes -- [NAME...] [--data DIR]: every examples/recipes/*.yaml on 2 workers; one dated page with its tables and pictures in results/.
-// A yaml is a recipe's configuration; its first comment lines may say `recipe: NAME` (default: the file's name) and
-// `data: FOLDER` (under --data, default ../shared/data; without it the recipe generates its data).
+// npm run recipes -- [NAME...] [--data DIR]: examples/recipes/*.yaml on 2 workers, all or those named; results/DAY/recipes.md joins
+// them with those that ran before, so that a long run can be made in pieces.
+// A yaml is a recipe's configuration; its first comment lines may say `recipe: NAME` (default: the file's name), `data: FOLDER`
+// (under --data, default ../shared/data; without it the recipe generates its data) and `figures: NAME...` (what its row shows).
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
@@ -9,56 +10,105 @@ import { parseArgs } from 'node:util';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const CONFIGS = join(ROOT, 'examples/recipes');
+const RUNS = join(ROOT, 'runs/recipes');
+const DEFAULT_FIGURES = 4;
+
 const { values, positionals: wanted } = parseArgs({
   options: { data: { type: 'string', default: join(ROOT, '../shared/data') } },
   allowPositionals: true,
 });
-const day = new Date().toISOString().slice(0, 10);
-const results = join(ROOT, 'results', day);
-const lines = [`# Recipes, ${day}`, '', '| recipe | s | figures |', '|---|---:|---|'];
-const sections = [];
-let failures = 0;
-
-for (const file of readdirSync(CONFIGS)
-  .filter((name) => name.endsWith('.yaml'))
-  .sort()) {
-  const name = basename(file, '.yaml');
-  if (wanted.length > 0 && !wanted.includes(name)) continue;
-  const text = readFileSync(join(CONFIGS, file), 'utf8');
-  const noted = (key) => text.match(new RegExp(`^# ${key}: *(\\S+)`, 'm'))?.[1];
-  const folder = noted('data');
-  const data = folder === undefined ? undefined : resolve(values.data, folder);
-  if (data !== undefined && !existsSync(data)) {
-    lines.push(`| ${name} | - | skipped: no ${data} |`);
-    continue;
-  }
-  const out = join(ROOT, 'runs/recipes', name);
-  rmSync(out, { recursive: true, force: true });
-  const flags = ['--workers', '2', '--config', join(CONFIGS, file), '--out', out];
-  if (data !== undefined) flags.push('--data', data);
-  const recipe = noted('recipe') ?? name;
-  const { status } = spawnSync(process.execPath, [join(ROOT, 'bin/merak.mjs'), 'train', recipe, ...flags], {
-    stdio: 'inherit',
-  });
-  if (status !== 0) {
-    failures++;
-    lines.push(`| ${name} | - | failed with exit status ${status} |`);
-    continue;
-  }
-  const { seconds, figures, plots, tables } = JSON.parse(readFileSync(join(out, 'results.json'), 'utf8'));
-  const shown = Object.entries(figures).slice(0, 4);
-  const figureText = shown.map(([key, value]) => `${key} ${Number(value.toPrecision(4))}`).join('; ');
-  lines.push(`| [${name}](#${name}) | ${Math.round(seconds)} | ${figureText} |`);
-  mkdirSync(join(results, name), { recursive: true });
-  for (const plot of plots) cpSync(join(out, plot), join(results, name, plot));
-  sections.push(`\n## ${name}\n`);
-  for (const table of Object.keys(tables)) {
-    sections.push(readFileSync(join(out, `${table}.md`), 'utf8').replace(/^## /, '### '));
-  }
-  sections.push(...plots.map((plot) => `![${name}: ${plot}](${name}/${plot})\n`));
+const recipes = readdirSync(CONFIGS)
+  .filter((file) => file.endsWith('.yaml'))
+  .sort()
+  .map(readRecipe);
+const unknown = wanted.filter((name) => !recipes.some((one) => one.name === name));
+if (unknown.length > 0) {
+  process.stderr.write(
+    `no such recipe: ${unknown.join(', ')}; there are ${recipes.map(({ name }) => name).join(', ')}\n`,
+  );
+  process.exit(2);
 }
 
-mkdirSync(results, { recursive: true });
-writeFileSync(join(results, 'recipes.md'), `${[...lines, ...sections].join('\n')}\n`);
-process.stdout.write(`${lines.join('\n')}\n\nwritten to ${join(results, 'recipes.md')}\n`);
-process.exitCode = failures === 0 ? 0 : 1;
+const problems = new Map();
+for (const recipe of recipes) {
+  if (wanted.length > 0 && !wanted.includes(recipe.name)) continue;
+  const problem = run(recipe);
+  if (problem !== undefined) problems.set(recipe.name, problem);
+}
+const page = write(new Date().toISOString().slice(0, 10));
+process.stdout.write(`\n${page.summary}\n\nwritten to ${page.file}\n`);
+process.exitCode = [...problems.values()].some((problem) => problem.startsWith('failed')) ? 1 : 0;
+
+function readRecipe(file) {
+  const path = join(CONFIGS, file);
+  const text = readFileSync(path, 'utf8');
+  const noted = (key) => text.match(new RegExp(`^# ${key}: *(.+)`, 'm'))?.[1].trim();
+  const name = basename(file, '.yaml');
+  return {
+    name,
+    path,
+    out: join(RUNS, name),
+    trainer: noted('recipe') ?? name,
+    data: noted('data'),
+    figures: noted('figures')?.split(/[\s,]+/),
+  };
+}
+
+/** What is wrong, if anything is. */
+function run({ path, out, trainer, data: folder }) {
+  const data = folder === undefined ? undefined : resolve(values.data, folder);
+  if (data !== undefined && !existsSync(data))
+    return `skipped: there is no ${data}; name the data's folder with --data`;
+  rmSync(out, { recursive: true, force: true });
+  const flags = ['--workers', '2', '--config', path, '--out', out, '--log-dir', join(out, 'logs')];
+  if (data !== undefined) flags.push('--data', data);
+  const merak = join(ROOT, 'bin/merak.mjs');
+  const { status, signal } = spawnSync(process.execPath, [merak, 'train', trainer, ...flags], { stdio: 'inherit' });
+  return status === 0 ? undefined : `failed: ${signal ?? `exit status ${status}`}`;
+}
+
+function write(day) {
+  const folder = join(ROOT, 'results', day);
+  const rows = [];
+  const sections = [];
+  let seconds = 0;
+  let machine = '';
+  for (const recipe of recipes) {
+    const { name, out, figures: shown } = recipe;
+    const problem = problems.get(name);
+    const file = join(out, 'results.json');
+    if (problem !== undefined || !existsSync(file)) {
+      if (problem !== undefined) rows.push(`| ${name} | - | - | - | ${problem} |`);
+      continue;
+    }
+    const results = JSON.parse(readFileSync(file, 'utf8'));
+    seconds += results.seconds;
+    machine = `${results.machine.cpu}, ${results.machine.cores} cores, Node ${results.machine.node}`;
+    const keys = shown ?? Object.keys(results.figures).slice(0, DEFAULT_FIGURES);
+    const text = keys.map((key) => `${key} ${Number(results.figures[key]?.toPrecision(4))}`).join('; ');
+    const [date, commit] = [results.date.slice(0, 16).replace('T', ' '), results.commit ?? '-'];
+    rows.push(`| [${name}](#${name}) | ${date} | ${commit} | ${Math.round(results.seconds)} | ${text} |`);
+    sections.push(...sectionOf(recipe, results, join(folder, name)));
+  }
+  const summary = ['| recipe | date (UTC) | commit | s | figures |', '|---|---|---|---:|---|', ...rows].join('\n');
+  const intro = `Two workers on ${machine}; ${Math.round(seconds)} s together. A commit with + had changes that were not committed.`;
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, 'recipes.md');
+  writeFileSync(file, `${['# Recipes', intro, summary, ...sections].join('\n\n')}\n`);
+  return { summary, file };
+}
+
+/** A recipe's tables and pictures; these lie in `pictures`. */
+function sectionOf({ name, out }, { tables, plots }, pictures) {
+  rmSync(pictures, { recursive: true, force: true });
+  mkdirSync(pictures, { recursive: true });
+  for (const plot of plots) cpSync(join(out, plot), join(pictures, plot));
+  const texts = Object.keys(tables).map((table) =>
+    readFileSync(join(out, `${table}.md`), 'utf8').replace(/^## /, '### '),
+  );
+  return [
+    `## ${name}`,
+    ...texts.map((text) => text.trim()),
+    ...plots.map((plot) => `![${name}: ${plot}](${name}/${plot})`),
+  ];
+}

@@ -46,7 +46,7 @@ export interface TrainerContext<Config = unknown> {
 
 export interface DataFolder {
   readonly folder: string;
-  /** The absolute path of a file under the folder. @throws MerakError trainer/data: it is absent; how to get it */
+  /** The absolute path of a file under the folder, or of `npm:package/file` where that is installed. @throws MerakError trainer/data: it is absent; how to get it */
   path(file: string): string;
 }
 

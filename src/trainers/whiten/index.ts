@@ -1,9 +1,9 @@
 /** `merak train whiten`: sentence vectors with mean 0 and covariance 1 (Su et al. 2021), from one pass over them. */
 
 import * as tf from '@tensorflow/tfjs';
-import { charts, readers, type SpmdGroup, saveState, spmd } from '../../index.js';
+import { charts, readers, type SpmdGroup, saveState } from '../../index.js';
 import type { TrainerContext } from '../context.js';
-import { type Moments, momentsOf } from '../statistics/moments.js';
+import { momentsOf } from '../statistics/moments.js';
 import { defineTrainer } from '../trainer.js';
 import { trainWordVectors } from '../wordVectors/train.js';
 import { config, type WhitenConfig } from './config.js';
@@ -49,7 +49,7 @@ export const whiten = defineTrainer({
             seed: context.seed,
           })
         : undefined;
-    const group = await spmd();
+    const group = await context.spmd();
     const opened: readers.NpyFile[] = [];
     try {
       const vectorsOf = async (which: 'target' | 'corpus'): Promise<readers.RowSource> => {
@@ -65,7 +65,6 @@ export const whiten = defineTrainer({
       return await fitAndMeasure(context, data, group, vectorsOf);
     } finally {
       for (const file of opened) await file.close();
-      await group.close();
     }
   },
 
@@ -125,7 +124,7 @@ export const whiten = defineTrainer({
     );
   },
 
-  async export({ config: options, output }, { transforms }, data) {
+  async export({ config: options, output }, { group, transforms }, data) {
     for (const { source, whitening } of transforms) {
       const { size, numComponents, mean, matrix } = whitening;
       const tensors = { mean: tf.tensor1d(mean), matrix: tf.tensor2d(matrix, [size, numComponents]) };
@@ -135,7 +134,6 @@ export const whiten = defineTrainer({
     if (data.kind === 'texts') return;
     const whitening = transforms[0]?.whitening;
     if (whitening === undefined) return;
-    const group = await spmd();
     const file = await readers.openNpy(data.target);
     try {
       const shape = { numRows: file.numRows, size: whitening.numComponents };
@@ -143,7 +141,6 @@ export const whiten = defineTrainer({
       await readers.writeNpy(await output.path('whitened.npy'), shape, blocks);
     } finally {
       await file.close();
-      await group.close();
     }
   },
 });
@@ -154,18 +151,24 @@ interface Transform {
   readonly whitening: Whitening;
 }
 
+interface Fitted {
+  /** Still open, for the export. */
+  readonly group: SpmdGroup;
+  readonly variants: readonly Variant[];
+  readonly transforms: readonly Transform[];
+}
+
 async function fitAndMeasure(
   context: TrainerContext<WhitenConfig>,
   data: TextData | VectorData,
   group: SpmdGroup,
   vectorsOf: (which: 'target' | 'corpus') => Promise<readers.RowSource>,
-): Promise<{ variants: readonly Variant[]; transforms: readonly Transform[]; moments: readonly Moments[] }> {
+): Promise<Fitted> {
   const { sources, numComponents, eps, blockRows, retrievalRounds } = context.config;
   const target = await vectorsOf('target');
   const isMeasured = target.numRows * target.size <= MAX_MEASURED_FLOATS;
   const variants: Variant[] = [];
   const transforms: Transform[] = [];
-  const moments: Moments[] = [];
   const note = async (source: Variant['source'], vectors: Float32Array, size: number): Promise<void> => {
     const measured = await measure(group, vectors, size, data.scores, retrievalRounds);
     context.log.info(
@@ -178,7 +181,6 @@ async function fitAndMeasure(
     if (data.kind === 'vectors' && data[source] === undefined) continue;
     const fitted = source === 'target' ? target : await vectorsOf('corpus');
     const found = await momentsOf(context, `moments-${source}`, group, fitted, blockRows);
-    moments.push(found);
     const made = whitenings(
       found,
       numComponents.filter((columns) => columns !== 0),
@@ -189,5 +191,5 @@ async function fitAndMeasure(
       await note(source, await whitenAll(group, target, whitening, blockRows), whitening.numComponents);
     }
   }
-  return { variants, transforms, moments };
+  return { group, variants, transforms };
 }

@@ -26,7 +26,7 @@ const OVERSAMPLING = 20;
 
 /** Kept in the run's state as `name`: a resumed run does not count again. */
 export async function trainWordVectors(
-  context: Pick<TrainerContext, 'iterate' | 'stage' | 'log'>,
+  context: Pick<TrainerContext, 'iterate' | 'spmd' | 'stage' | 'log'>,
   name: string,
   texts: readonly (readonly string[])[],
   vocabulary: Vocabulary,

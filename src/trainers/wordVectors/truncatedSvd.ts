@@ -1,6 +1,6 @@
 /** The leading singular vectors of a large matrix whose rows lie on the workers. */
 import * as tf from '@tensorflow/tfjs';
-import { loadState, nn, type SpmdGroup, saveState, shard, spmd } from '../../index.js';
+import { loadState, nn, type SpmdGroup, saveState, shard } from '../../index.js';
 import type { TrainerContext } from '../context.js';
 import { inverseCholesky } from '../linalg/cholesky.js';
 import { symmetricEigen } from '../linalg/symmetricEigen.js';
@@ -29,7 +29,7 @@ export interface TruncatedSvd {
  * @param matrix [rows, columns], with as many of either as `numComponents` at least
  */
 export async function truncatedSvd(
-  context: Pick<TrainerContext, 'iterate'>,
+  context: Pick<TrainerContext, 'iterate' | 'spmd'>,
   name: string,
   matrix: { readonly data: Float32Array; readonly rows: number; readonly columns: number },
   options: SvdOptions,
@@ -39,7 +39,7 @@ export async function truncatedSvd(
   const initial = tf.randomNormal([columns, width], 0, 1, 'float32', options.seed + 1) as tf.Tensor2D;
   const basis = tf.variable(initial, false);
   initial.dispose();
-  const group = await spmd();
+  const group = await context.spmd();
   try {
     const steps = await subspaceSteps(group, matrix);
     await context.iterate(name, {

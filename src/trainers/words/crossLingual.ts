@@ -30,7 +30,7 @@ const TABLE_DEVIATION = 0.1;
  * context, and columns beyond the rank, are 0. `name` is what the run's state calls the iteration.
  */
 export async function crossLingualTable(
-  context: Pick<TrainerContext, 'iterate'>,
+  context: Pick<TrainerContext, 'iterate' | 'spmd'>,
   name: string,
   documents: Iterable<Document>,
   { numWords, numContexts, size, seed }: CrossLingualOptions,

@@ -107,16 +107,19 @@ describe('says where and what was meant', () => {
   });
 });
 
-it('describes keys with defaults, units and the paper', () => {
-  const lines = describeTrainer({
+const described = (config: z.ZodObject): string[] =>
+  describeTrainer({
     name: 'x',
     description: 'y',
     paper: { title: 'T', id: 'arXiv 1', year: 2022 },
-    config: schema,
+    config,
     prepare: () => undefined,
     run: async () => undefined,
     evaluate: () => ({}),
   });
+
+it('describes keys with defaults, units and the paper', () => {
+  const lines = described(schema);
   expect(lines[1]).toBe('paper: T (arXiv 1, 2022)');
   expect(lines.find((line) => line.startsWith('stages[].epochs'))).toMatch(
     /^stages\[\]\.epochs +2 +epochs +20 +passes$/,
@@ -125,4 +128,13 @@ it('describes keys with defaults, units and the paper', () => {
   for (const trainer of TRAINERS) {
     for (const key of Object.keys(trainer.config.shape)) expect(describeTrainer(trainer).join('\n')).toContain(key);
   }
+});
+
+it('shows a long default below the table, as a configuration has it', async () => {
+  const stages = Array.from({ length: 3 }, (_, i) => ({ kind: i === 0 ? 'assistant' : 'contrastive', epochs: i + 1 }));
+  const config = z.strictObject({ stages: z.array(stage).default(stages as z.output<typeof stage>[]) });
+  const lines = described(config);
+  expect(lines.find((line) => line.startsWith('stages '))).toMatch(/^stages +\(see below\)/);
+  const below = lines.slice(lines.lastIndexOf(''));
+  expect(await readTrainerConfig(config, await yaml(below.join('\n')), [])).toEqual({ stages });
 });
