@@ -12,13 +12,13 @@ import type { ReusableModel } from './reusable.js';
 
 export interface MerakOptions {
   readonly precision: 'f32' | 'bf16';
-  /** Rounds are timed until so many seconds are over, but at least two. */
+  /** Rounds are timed until so many seconds are over, but at least three. */
   readonly seconds: number;
   /** Record the steps: for the figures on overlap, at some cost in time. */
   readonly record?: boolean;
 }
 
-const MIN_ROUNDS = 2;
+const MIN_ROUNDS = 3;
 
 /** Wall clock of whole rounds, data and optimizer included; the fastest after one that warms up. */
 export async function trainWithMerak(

@@ -1,6 +1,6 @@
 /** One workload trained by PyTorch: bench/torch/train.py in a process of its own. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Workload } from '../models/workload.js';
@@ -34,26 +34,38 @@ print(json.dumps({
 `;
 
 /**
- * MERAK_TORCH_PYTHON names the interpreter to ask first, MERAK_TORCH_LIBRARIES a folder with a libblas.so.3 for it. An OpenBLAS that is
- * installed but not chosen by the system is taken for it: Debian's torch otherwise multiplies f32 matrices with the reference BLAS.
+ * Every version of torch found, each once. MERAK_TORCH_PYTHON names interpreters to ask first, separated by colons (scripts/torch2.sh makes
+ * one), MERAK_TORCH_LIBRARIES a folder with a libblas.so.3 for them. An OpenBLAS that is installed but not chosen by the system is taken:
+ * Debian's torch otherwise multiplies f32 matrices with the reference BLAS.
  */
-export function findTorch(): Torch | undefined {
-  for (const python of [process.env.MERAK_TORCH_PYTHON ?? '', 'python3', '/usr/bin/python3']) {
-    if (python === '') continue;
+export function findTorches(): Torch[] {
+  const named = process.env.MERAK_TORCH_PYTHON?.split(':') ?? [];
+  const found = new Map<string, Torch>();
+  for (const python of [...named, 'python3', '/usr/bin/python3']) {
     const env = environment();
     const { status, stdout } = spawnSync(python, ['-c', PROBE], { encoding: 'utf8', timeout: 60_000, env });
     if (status !== 0) continue;
-    return { python, env, ...(JSON.parse(stdout.trim().split('\n').at(-1) ?? '{}') as Omit<Torch, 'python' | 'env'>) };
+    const about = JSON.parse(stdout.trim().split('\n').at(-1) ?? '{}') as Omit<Torch, 'python' | 'env'>;
+    if (!found.has(about.version)) found.set(about.version, { python, env, ...about });
   }
-  return undefined;
+  return [...found.values()];
 }
 
 function environment(): NodeJS.ProcessEnv {
   const folder = process.env.MERAK_TORCH_LIBRARIES ?? installedOpenBlas();
-  // OpenBLAS 0.3.21 takes newer Intel processors for older ones; its AVX-512 kernels are of this name.
-  const { OPENBLAS_CORETYPE = 'SKYLAKEX', LD_LIBRARY_PATH = '' } = process.env;
-  if (folder === undefined) return process.env;
-  return { ...process.env, OPENBLAS_CORETYPE, LD_LIBRARY_PATH: `${folder}:${LD_LIBRARY_PATH}` };
+  const { OPENBLAS_CORETYPE, LD_LIBRARY_PATH = '' } = process.env;
+  const kernels = OPENBLAS_CORETYPE ?? kernelsOfNewerIntel();
+  return {
+    ...process.env,
+    ...(folder === undefined ? {} : { LD_LIBRARY_PATH: `${folder}:${LD_LIBRARY_PATH}` }),
+    ...(kernels === undefined ? {} : { OPENBLAS_CORETYPE: kernels }),
+  };
+}
+
+/** OpenBLAS 0.3.21 takes newer Intel processors for older ones; the name of its AVX-512 kernels, which others cannot run. */
+function kernelsOfNewerIntel(): string | undefined {
+  const about = existsSync('/proc/cpuinfo') ? readFileSync('/proc/cpuinfo', 'utf8') : '';
+  return about.includes('GenuineIntel') && about.includes('avx512f') ? 'SKYLAKEX' : undefined;
 }
 
 function installedOpenBlas(): string | undefined {

@@ -11,7 +11,7 @@ import { type Torch, trainWithTorch } from './torch.js';
 
 export interface TrainingOptions {
   readonly limits: Limits;
-  readonly torch: Torch | undefined;
+  readonly torches: readonly Torch[];
   /** Seconds of timed rounds per Merak run and per PyTorch run. */
   readonly seconds: number;
   /** PyTorch and tfjs: a step that would take longer is timed on fewer samples. */
@@ -81,16 +81,21 @@ export async function trainAll(workload: Workload, options: TrainingOptions): Pr
       TIMEOUT_SECONDS,
     ),
   );
-  const { torch } = options;
-  if (torch === undefined) return { rows, missing };
-  for (const precision of PRECISIONS) {
-    for (const numThreads of [2, 1]) {
-      const name = `PyTorch, ${numThreads === 1 ? '1 thread' : `${numThreads} threads`}`;
-      const flopsPerSample = flopsPerUnit * workload.unitsPerSample;
-      const { seconds, maxStepSeconds } = options;
-      const job = { numThreads, precision, seconds, maxStepSeconds, flopsPerSample, timeoutSeconds: TIMEOUT_SECONDS };
-      await run('pytorch', name, numThreads, precision, () => trainWithTorch(torch, workload, job));
+  for (const torch of options.torches) {
+    for (const precision of PRECISIONS) {
+      for (const numThreads of [2, 1]) {
+        const name = `${torchRun(numThreads)}, ${torch.version.replace(/[a+].*$/, '')}`;
+        const flopsPerSample = flopsPerUnit * workload.unitsPerSample;
+        const { seconds, maxStepSeconds } = options;
+        const job = { numThreads, precision, seconds, maxStepSeconds, flopsPerSample, timeoutSeconds: TIMEOUT_SECONDS };
+        await run('pytorch', name, numThreads, precision, () => trainWithTorch(torch, workload, job));
+      }
     }
   }
   return { rows, missing };
+}
+
+/** The version follows. */
+function torchRun(numThreads: number): string {
+  return `PyTorch, ${numThreads === 1 ? '1 thread' : `${numThreads} threads`}`;
 }

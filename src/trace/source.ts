@@ -59,9 +59,22 @@ function formattedFrame(index: number, above: () => unknown): string | undefined
   return frames[index]?.match(/\(?([^()\s]+:\d+:\d+)\)?$/)?.[1];
 }
 
+/** By file name: every operation of a trace asks, and the answer takes a parsed URL. */
+const userFiles = new Map<string, boolean>();
+
 function isUserFrame(site: Frame): boolean {
   const file = site.getFileName();
-  if (file === null || file === undefined || file.startsWith('node:')) return false;
+  if (file === null || file === undefined) return false;
+  let known = userFiles.get(file);
+  if (known === undefined) {
+    known = isUserFile(file);
+    userFiles.set(file, known);
+  }
+  return known;
+}
+
+function isUserFile(file: string): boolean {
+  if (file.startsWith('node:')) return false;
   const path = withoutScheme(file);
   return path.startsWith('/') && !path.includes('/node_modules/') && !path.startsWith(MERAK_ROOT);
 }
