@@ -42,6 +42,8 @@ export function traced(
 
 export interface Cluster {
   readonly plan: Plan;
+  /** By rank. */
+  readonly devices: readonly Device[];
   /** Runs on every rank; `inputs` maps a field to the data of the whole batch. Results by rank. */
   run(
     executable: string,
@@ -84,6 +86,7 @@ export async function startPlan(
   for (const device of devices) await device.connect(handles);
   return {
     plan,
+    devices,
     run: (executable, step, inputs, learningRate = 0.05) =>
       Promise.all(
         devices.map((device, rank) => {
