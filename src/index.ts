@@ -1,4 +1,5 @@
 /** The public API of Merak. */
+import './api/draws.js';
 import './api/hush.js';
 
 export type { Callbacks, History, Logs } from './api/callbacks.js';

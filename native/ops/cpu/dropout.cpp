@@ -19,7 +19,7 @@ std::unique_ptr<Kernel> make_dropout(const NodeSpec& spec) {
   return make_kernel([=](const void* const* inputs, void* const* outputs, RunContext& context) {
     const auto* x = static_cast<const float*>(inputs[0]);
     auto* y = static_cast<float*>(outputs[0]);
-    for_each_words(region, context, [&](int64_t first, const uint32_t* words, int64_t count) {
+    for_each_words(region, context, [&](int64_t first, const uint32_t* words, int64_t count, int64_t) {
       keep(x + first, words, threshold, scale, y + first, static_cast<size_t>(count));
     });
   });

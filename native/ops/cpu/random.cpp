@@ -1,5 +1,5 @@
 // MerakRandom: uniform or normal values drawn anew each step.
-#include <cmath>  // log, cos
+#include <cmath>  // log, sin, cos
 
 #include "ops/cpu/make_kernel.h"    // make_kernel
 #include "ops/cpu/random_region.h"  // RandomRegion
@@ -11,12 +11,19 @@ constexpr double kTwoPi = 6.283185307179586;
 
 double uniform(uint32_t word) { return (word >> 8) * 0x1p-24; }
 
-// Standard normal of the word at `position` of its block.
-float normal(const uint32_t* block, int64_t position) {
-  const int64_t first = position & 2;
-  const double radius = std::sqrt(-2 * std::log(uniform(block[first]) + 0x1p-25));
-  const double angle = kTwoPi * uniform(block[first + 1]);
-  return static_cast<float>(radius * (position & 1 ? std::sin(angle) : std::cos(angle)));
+// `mean` + `stddev` times the standard normals of `count` words from `position` of the first block on: by Box-Muller, a pair at a
+// time. As a float before it is scaled, as in src/graph/initialize.ts.
+void normals(const uint32_t* blocks, int64_t position, int64_t count, double mean, double stddev, float* out) {
+  const auto scaled = [&](double normal) { return static_cast<float>(mean + stddev * static_cast<double>(static_cast<float>(normal))); };
+  for (int64_t i = 0; i < count;) {
+    const int64_t at = position + i;
+    const uint32_t* pair = blocks + (at & ~int64_t{1});
+    const double radius = std::sqrt(-2 * std::log(uniform(pair[0]) + 0x1p-25));
+    const double angle = kTwoPi * uniform(pair[1]);
+    const double first = radius * std::cos(angle), second = radius * std::sin(angle);
+    if ((at & 1) == 0) out[i++] = scaled(first);
+    if (i < count) out[i++] = scaled(second);
+  }
 }
 
 std::unique_ptr<Kernel> make_random(const NodeSpec& spec) {
@@ -26,28 +33,12 @@ std::unique_ptr<Kernel> make_random(const NodeSpec& spec) {
   const RandomRegion region(spec, spec.attrs.ints("shape"));
   const double a = spec.attrs.number("a"), b = spec.attrs.number("b");
   const bool is_normal = kind == "normal";
-  const auto philox = MERAK_PICK(philox_blocks);
   return make_kernel([=](const void* const*, void* const* outputs, RunContext& context) {
     auto* out = static_cast<float*>(outputs[0]);
-    const RandomStream stream = region.stream(context);
-    if (!is_normal) {
-      for_each_words(region, context, [&](int64_t first, const uint32_t* words, int64_t count) {
-        for (int64_t i = 0; i < count; i++) out[first + i] = static_cast<float>(a + (b - a) * uniform(words[i]));
-      });
-      return;
-    }
-    // A normal needs its whole pair, which may begin before the run does.
-    for (int64_t run = 0; run < region.num_runs(); run++) {
-      const uint64_t start = region.run_start(run, context);
-      float* values = out + run * region.run_length();
-      uint32_t block[4];
-      uint64_t current = ~uint64_t{0};
-      for (int64_t i = 0; i < region.run_length(); i++) {
-        const uint64_t index = start + static_cast<uint64_t>(i);
-        if (index / 4 != current) philox(stream, current = index / 4, 1, block);
-        values[i] = static_cast<float>(a + b * static_cast<double>(normal(block, static_cast<int64_t>(index % 4))));
-      }
-    }
+    for_each_words(region, context, [&](int64_t first, const uint32_t* words, int64_t count, int64_t position) {
+      if (is_normal) return normals(words - position, position, count, a, b, out + first);
+      for (int64_t i = 0; i < count; i++) out[first + i] = static_cast<float>(a + (b - a) * uniform(words[i]));
+    });
   });
 }
 

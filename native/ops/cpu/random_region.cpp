@@ -57,8 +57,8 @@ uint64_t RandomRegion::run_start(int64_t run, const RunContext& context) const {
   return static_cast<uint64_t>(start);
 }
 
-void for_each_words(const RandomRegion& region, const RunContext& context, void (*body)(void*, int64_t, const uint32_t*, int64_t),
-                    void* data) {
+void for_each_words(const RandomRegion& region, const RunContext& context,
+                    void (*body)(void*, int64_t, const uint32_t*, int64_t, int64_t), void* data) {
   constexpr int64_t kPiece = 4096;
   const RandomStream stream = region.stream(context);
   const auto philox = MERAK_PICK(philox_blocks);
@@ -73,7 +73,7 @@ void for_each_words(const RandomRegion& region, const RunContext& context, void 
       const uint64_t first = region.run_start(run, context) + static_cast<uint64_t>(at);
       const uint64_t first_block = first / 4, last_block = (first + static_cast<uint64_t>(count) - 1) / 4;
       philox(stream, first_block, static_cast<size_t>(last_block - first_block + 1), words);
-      body(data, run * length + at, words + first % 4, count);
+      body(data, run * length + at, words + first % 4, count, static_cast<int64_t>(first % 4));
     }
   });
 }

@@ -25,15 +25,18 @@ class RandomRegion {
   int64_t num_runs_ = 1, run_length_ = 1;
 };
 
-// Calls body(first local element, words, count) over all of a region in pieces, in parallel.
-void for_each_words(const RandomRegion& region, const RunContext& context, void (*body)(void*, int64_t, const uint32_t*, int64_t),
-                    void* data);
+// Calls body(first local element, its word, count, position) over all of a region in pieces, in parallel. The first element is at
+// `position` (0 to 3) of its block of four words; the rest of the first and the last block is there beside the words asked for.
+void for_each_words(const RandomRegion& region, const RunContext& context,
+                    void (*body)(void*, int64_t, const uint32_t*, int64_t, int64_t), void* data);
 
 template <class Body>
 void for_each_words(const RandomRegion& region, const RunContext& context, const Body& body) {
   for_each_words(
       region, context,
-      [](void* data, int64_t first, const uint32_t* words, int64_t count) { (*static_cast<const Body*>(data))(first, words, count); },
+      [](void* data, int64_t first, const uint32_t* words, int64_t count, int64_t position) {
+        (*static_cast<const Body*>(data))(first, words, count, position);
+      },
       const_cast<void*>(static_cast<const void*>(&body)));
 }
 
