@@ -16,6 +16,7 @@ const ROOMS = {
   recompute: ['graph', 'autodiff', 'partitioner', 'plan'],
   planner: ['graph', 'pipeline', 'partitioner', 'autodiff', 'tensorparallel', 'recompute', 'plan'],
   runtime: ['plan', 'graph', 'kernels'],
+  nccl: ['runtime'],
   quantisation: ['graph'],
   data: ['graph', 'trace', 'runtime'],
   checkpoint: [],

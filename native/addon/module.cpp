@@ -4,6 +4,7 @@
 #include "addon/engine_object.h"  // Engine
 #include "addon/gpu.h"  // gpuLibraries, gpuDevices
 #include "addon/host_communicator.h"  // HostCommunicator
+#include "addon/nccl_object.h"  // NcclComm, ncclUniqueId
 #include "addon/limits.h"  // matmulSeconds, copySeconds
 #include "addon/single.h"  // kernelNames, supports, runKernel, info
 
@@ -13,6 +14,7 @@ static Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   merak::export_gpu(env, exports);
   merak::EngineObject::define(env, exports);
   merak::HostCommunicator::define(env, exports);
+  merak::NcclObject::define(env, exports);
   return exports;
 }
 

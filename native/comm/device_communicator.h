@@ -30,7 +30,7 @@ class DeviceCommunicator : public Communicator {
 };
 
 // NCCL where every rank of the world has a GPU of its own and the library is there, else staged through the host. `shares_device`:
-// another rank of the plan uses the same GPU.
+// some two ranks of the plan use one GPU; the same on every rank, for all have to choose alike.
 std::unique_ptr<DeviceCommunicator> make_device_communicator(cuda::Device& device, int rank, int world_size, const std::vector<GroupSpec>& groups,
                                                              bool shares_device);
 

@@ -49,6 +49,8 @@ class ShmCommunicator : public Communicator {
   size_t next_message_bytes(int peer, int tag);
   // The ticket of the last message to `peer` that it has taken; 0 when none. Does not wait.
   uint32_t taken(int peer, int tag);
+  // Whether the process of a connected peer is gone.
+  bool has_ended(int peer) const;
   void set_timeout(double seconds) override { timeout_seconds_ = seconds; }
   void abort(const std::string& reason) override;
   double take_wait_seconds() override;
@@ -93,7 +95,6 @@ class ShmCommunicator : public Communicator {
   void finish(Group& group, const char* operation);
   std::string waiting_for(const Purpose& purpose, uint32_t target, int peer) const;
   bool exchange_small(Group& group, uint32_t kind, const void* data, size_t bytes, const char* operation);
-  bool has_ended(int peer) const;
 
   int rank_;
   int world_size_;

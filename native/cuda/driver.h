@@ -75,6 +75,24 @@ constexpr unsigned CU_EVENT_DISABLE_TIMING = 2;
 constexpr unsigned CU_MEMHOSTALLOC_PORTABLE = 1;
 constexpr unsigned CU_MEMHOSTREGISTER_PORTABLE = 1;
 
+enum CUmemorytype : int { CU_MEMORYTYPE_HOST = 1, CU_MEMORYTYPE_DEVICE = 2 };
+
+struct CUDA_MEMCPY2D {
+  size_t srcXInBytes = 0, srcY = 0;
+  CUmemorytype srcMemoryType = CU_MEMORYTYPE_DEVICE;
+  const void* srcHost = nullptr;
+  CUdeviceptr srcDevice = 0;
+  void* srcArray = nullptr;
+  size_t srcPitch = 0;
+  size_t dstXInBytes = 0, dstY = 0;
+  CUmemorytype dstMemoryType = CU_MEMORYTYPE_DEVICE;
+  void* dstHost = nullptr;
+  CUdeviceptr dstDevice = 0;
+  void* dstArray = nullptr;
+  size_t dstPitch = 0;
+  size_t WidthInBytes = 0, Height = 0;
+};
+
 #define MERAK_DRIVER_FUNCTIONS(F)                                                                                                         \
   F(CUresult, cuInit, "cuInit", unsigned flags)                                                                                           \
   F(CUresult, cuDriverGetVersion, "cuDriverGetVersion", int* version)                                                                     \
@@ -103,6 +121,7 @@ constexpr unsigned CU_MEMHOSTREGISTER_PORTABLE = 1;
   F(CUresult, cuMemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2", CUdeviceptr to, const void* from, size_t bytes, CUstream stream)                 \
   F(CUresult, cuMemcpyDtoHAsync, "cuMemcpyDtoHAsync_v2", void* to, CUdeviceptr from, size_t bytes, CUstream stream)                       \
   F(CUresult, cuMemcpyDtoDAsync, "cuMemcpyDtoDAsync_v2", CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream)                 \
+  F(CUresult, cuMemcpy2DAsync, "cuMemcpy2DAsync_v2", const CUDA_MEMCPY2D* copy, CUstream stream)                                          \
   F(CUresult, cuMemsetD8Async, "cuMemsetD8Async", CUdeviceptr to, unsigned char value, size_t count, CUstream stream)                     \
   F(CUresult, cuMemsetD32Async, "cuMemsetD32Async", CUdeviceptr to, unsigned value, size_t count, CUstream stream)                        \
   F(CUresult, cuStreamCreate, "cuStreamCreate", CUstream* stream, unsigned flags)                                                         \

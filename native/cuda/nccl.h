@@ -33,6 +33,7 @@ enum ncclDataType_t : int {
   ncclBfloat16 = 9,
 };
 enum ncclRedOp_t : int { ncclSum = 0, ncclProd = 1, ncclMax = 2, ncclMin = 3, ncclAvg = 4 };
+enum ncclScalarResidence_t : int { ncclScalarDevice = 0, ncclScalarHostImmediate = 1 };
 
 struct ncclUniqueId {
   char internal[128];
@@ -71,6 +72,8 @@ struct ncclConfig_t {
     ncclComm_t comm, CUstream stream)                                                                                                     \
   F(ncclResult_t, ncclSend, "ncclSend", const void* from, size_t count, ncclDataType_t type, int peer, ncclComm_t comm, CUstream stream)  \
   F(ncclResult_t, ncclRecv, "ncclRecv", void* to, size_t count, ncclDataType_t type, int peer, ncclComm_t comm, CUstream stream)          \
+  F(ncclResult_t, ncclRedOpCreatePreMulSum, "ncclRedOpCreatePreMulSum", ncclRedOp_t* op, void* scalar, ncclDataType_t type,               \
+    ncclScalarResidence_t residence, ncclComm_t comm)                                                                                     \
   F(ncclResult_t, ncclGroupStart, "ncclGroupStart", void)                                                                                 \
   F(ncclResult_t, ncclGroupEnd, "ncclGroupEnd", void)
 

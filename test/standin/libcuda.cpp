@@ -408,6 +408,33 @@ EXPORT int cuMemcpyDtoH_v2(void* to, Address from, size_t bytes) {
   settle(default_stream, default_stream.enqueued);
   return result;
 }
+struct Copy2D {
+  size_t from_x, from_y;
+  int from_type;
+  const void* from_host;
+  Address from;
+  void* from_array;
+  size_t from_pitch, to_x, to_y;
+  int to_type;
+  void* to_host;
+  Address to;
+  void* to_array;
+  size_t to_pitch, width, height;
+};
+// Between device memories only.
+EXPORT int cuMemcpy2DAsync_v2(const Copy2D* copy, void* stream) {
+  const Lock lock(mutex);
+  const Copy2D c = *copy;
+  if (c.from_type != 2 || c.to_type != 2 || c.from_pitch < c.width || c.to_pitch < c.width) return kInvalidValue;
+  const Address from = c.from + c.from_y * c.from_pitch + c.from_x, to = c.to + c.to_y * c.to_pitch + c.to_x;
+  if (c.height == 0 || c.width == 0) return kSuccess;
+  if (!lies_in(device_memory, from, (c.height - 1) * c.from_pitch + c.width)) return kInvalidValue;
+  if (!lies_in(device_memory, to, (c.height - 1) * c.to_pitch + c.width)) return kInvalidValue;
+  return enqueue(stream_of(stream), once([=] {
+                   for (size_t row = 0; row < c.height; row++)
+                     std::memmove(reinterpret_cast<void*>(to + row * c.to_pitch), reinterpret_cast<const void*>(from + row * c.from_pitch), c.width);
+                 }));
+}
 EXPORT int cuMemsetD8Async(Address to, unsigned char value, size_t count, void* stream) {
   const Lock lock(mutex);
   if (!lies_in(device_memory, to, count)) return kInvalidValue;

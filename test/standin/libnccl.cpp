@@ -68,6 +68,7 @@ struct Comm {
   std::atomic<bool> is_aborted{false}, is_ready{false};
   std::string last_error;
   uint64_t rounds = 0, calls = 0;
+  std::vector<double> factors;  // of the operations made by ncclRedOpCreatePreMulSum, which number from 5
   ~Comm() { munmap(shared, mapped); }
   Channel& channel(int from, int to) { return channels[from * num_ranks + to]; }
 };
@@ -189,8 +190,10 @@ Start collective(const Handle& comm, Offer offer, const void* from, void* to) {
         const auto slot = [&](int r) { return c.members[r].slots[round & 1]; };
         const uint64_t first = state->begin / element, count = bytes / element;
         const auto reduce = [&](uint64_t i) {
-          double sum = load(slot(0), static_cast<int>(offer.type), i);
-          for (int r = 1; r < c.num_ranks; r++) sum = join(sum, load(slot(r), static_cast<int>(offer.type), i), offer.op, static_cast<int>(offer.type));
+          const double factor = offer.op >= 5 ? c.factors[offer.op - 5] : 1;
+          double sum = load(slot(0), static_cast<int>(offer.type), i) * factor;
+          for (int r = 1; r < c.num_ranks; r++)
+            sum = join(sum, load(slot(r), static_cast<int>(offer.type), i) * factor, offer.op, static_cast<int>(offer.type));
           return offer.op == 4 ? sum / c.num_ranks : sum;
         };
         if (offer.kind == kAllReduce) {
@@ -397,6 +400,12 @@ EXPORT int ncclRecv(void* to, size_t count, int type, int peer, void* comm, void
   const size_t bytes = count * size_of(type);
   if (peer < 0 || peer >= of(comm)->num_ranks) return fail(kInvalidArgument, "no such peer");
   return submit(comm, stream, nullptr, 0, to, bytes, receiving(of(comm), to, bytes, peer), false);
+}
+EXPORT int ncclRedOpCreatePreMulSum(int* op, void* scalar, int type, int residence, void* comm) {
+  if (type != 7 || residence != 1) return fail(kInvalidArgument, "only float32 factors in the host's memory");
+  of(comm)->factors.push_back(*static_cast<float*>(scalar));
+  *op = 4 + static_cast<int>(of(comm)->factors.size());
+  return kSuccess;
 }
 EXPORT int ncclGroupStart() {
   group_depth++;

@@ -131,7 +131,55 @@ export interface GpuDevice {
   readonly totalBytes: number;
 }
 
+/** One call of NCCL's on device buffers; sizes in elements, offsets in bytes. `peer` is also the root of a broadcast. */
+export interface NcclOperation {
+  readonly kind: 'allReduce' | 'reduceScatter' | 'allGather' | 'broadcast' | 'send' | 'recv';
+  readonly from: number;
+  readonly fromOffset: number;
+  readonly to: number;
+  readonly toOffset: number;
+  readonly count: number;
+  readonly dtype:
+    | 'int8'
+    | 'uint8'
+    | 'int32'
+    | 'uint32'
+    | 'int64'
+    | 'uint64'
+    | 'float16'
+    | 'float32'
+    | 'float64'
+    | 'bfloat16';
+  readonly op: 'sum' | 'prod' | 'max' | 'min' | 'avg';
+  readonly peer: number;
+}
+
+/** The addon's class; native/addon/nccl_object.h. Buffers are numbers. */
+export interface NativeNcclComm {
+  init(): Promise<void>;
+  alloc(bytes: number): Promise<number>;
+  free(buffer: number): Promise<void>;
+  write(buffer: number, offset: number, data: Uint8Array): Promise<void>;
+  read(buffer: number, offset: number, bytes: number): Promise<Uint8Array>;
+  submit(operations: readonly NcclOperation[]): Promise<void>;
+  synchronize(): Promise<void>;
+  asyncError(): Promise<string>;
+  abort(reason: string): void;
+  close(): void;
+}
+
+export interface NcclCommOptions {
+  readonly device: number;
+  readonly numRanks: number;
+  readonly rank: number;
+  readonly id: Uint8Array;
+  readonly timeoutSeconds: number;
+}
+
 export interface Addon {
+  readonly NcclComm: new (options: NcclCommOptions) => NativeNcclComm;
+  /** NCCL's ncclGetUniqueId: 128 bytes. */
+  ncclUniqueId(): Uint8Array;
   readonly HostCommunicator: new (options: HostCommunicatorOptions) => NativeHostCommunicator;
   readonly Engine: new (plan: RankPlan, options: { threads: number }) => NativeEngine;
   /** Names of all kernels, sorted. */

@@ -15,6 +15,7 @@ const CODES: ReadonlySet<string> = new Set<ErrorCode>([
   'comm/peer-lost',
   'comm/mismatch',
   'config/batch',
+  'config/invalid',
 ]);
 
 function isCode(code: unknown): code is ErrorCode {
