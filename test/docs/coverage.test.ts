@@ -79,7 +79,7 @@ function table(): string {
     '',
     "Every kernel is compared with tfjs's CPU backend on generated cases (test/parity, test/api/jit), awkward values and empty",
     'tensors included. `MERAK_CASES=1000 npx vitest run test/parity test/api/jit --testTimeout 1200000` raises every property to',
-    'so many cases (thousands per family), `MERAK_SEED` draws others; a failure prints its seed and smallest case. The same number',
+    'so many cases (thousands per family), every run says its seed, `MERAK_SEED` draws others, a failure prints its smallest case. The same number',
     'raises the malformed plans and nodes of the fuzz tests (test/runtime/native/malformedPlans.test.ts, native/test).',
     '',
     'The gradient column says whose rule is used while Merak differentiates and inside a jitted function: ours where',
