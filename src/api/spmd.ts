@@ -18,6 +18,8 @@ import { Workers } from './spmd/workers.js';
 export interface SpmdOptions extends OptionsInput {
   /** Compiled programs kept at once, over all functions of the group (default 64); the longest unused goes. */
   readonly maxPrograms?: number;
+  /** One worker whatever the flags say: for what must come out the same to the bit in every layout. Default false. */
+  readonly alone?: boolean;
 }
 
 export interface SpmdGroup {
@@ -58,14 +60,15 @@ export interface SpmdGroup {
  * await group.close();
  */
 export async function spmd(options: SpmdOptions = {}): Promise<SpmdGroup> {
-  const { maxPrograms = 64, ...rest } = options;
+  const { maxPrograms = 64, alone = false, ...rest } = options;
   checkMaxPrograms(maxPrograms, 'spmd options');
   const context = launchContext();
   parseOptions(rest, 'spmd options');
   const parsed = parseOptions({ ...rest, ...context?.flags }, 'command line and spmd options');
   const { workers, pp = 1, dp = 1, tp = 1 } = parsed;
   // `merak plan` starts nothing, and `merak verify` compares training: both only pass through here.
-  const numShards = context === undefined || context.mode === 'launch' ? (workers ?? pp * dp * tp) : 1;
+  const isGroup = !alone && (context === undefined || context.mode === 'launch');
+  const numShards = isGroup ? (workers ?? pp * dp * tp) : 1;
   const device = deviceFor(parsed.device);
   const threads = parsed.threadsPerWorker ?? Math.max(1, Math.floor(cpus().length / numShards));
   const pool = new Workers({

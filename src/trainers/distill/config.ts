@@ -7,8 +7,8 @@ export const STAGES = ['assistant', 'bottleneck', 'recurrent', 'contrastive'] as
 export type StageKind = (typeof STAGES)[number];
 
 export const stage = z.strictObject({
-  kind: z.enum(STAGES),
-  epochs: count.meta({ description: 'passes over the pairs', paper: '20, 10, 10, 60' }),
+  kind: z.enum(STAGES).meta({ description: 'what is trained, and against what' }),
+  epochs: count.meta({ description: 'passes over the pairs', unit: 'epochs', paper: '20, 10, 10, 60' }),
   learningRate: z.number().positive().meta({ description: 'peak (AdamW)', paper: '1.6e-4 (8e-5 for XLM-R, stage 3)' }),
   batchSize: count.meta({ description: 'pairs of a step', unit: 'pairs', paper: '64 (256 in stage 2)' }),
 });
@@ -16,8 +16,8 @@ export type Stage = z.output<typeof stage>;
 
 const CHAIN: Stage[] = [
   { kind: 'assistant', epochs: 4, learningRate: 2e-3, batchSize: 64 },
-  { kind: 'bottleneck', epochs: 3, learningRate: 5e-3, batchSize: 256 },
-  { kind: 'recurrent', epochs: 3, learningRate: 2e-3, batchSize: 64 },
+  { kind: 'bottleneck', epochs: 6, learningRate: 1e-2, batchSize: 256 },
+  { kind: 'recurrent', epochs: 2, learningRate: 2e-3, batchSize: 64 },
   { kind: 'contrastive', epochs: 4, learningRate: 2e-3, batchSize: 64 },
 ];
 
@@ -45,7 +45,7 @@ export const config = z.strictObject({
   numHeads: count.default(4).meta({ description: 'attention heads of a layer', paper: '12' }),
   assistantLayers: count.default(3).meta({ description: 'layers of the assistant', paper: '12' }),
   bottleneckSize: count
-    .default(24)
+    .default(32)
     .meta({ description: "width of the student's word embedding", paper: '128 or 256 of 384 or 768' }),
   layersToKeep: count
     .default(1)

@@ -1,6 +1,6 @@
 /** `merak train distill`: multi-stage distillation of a multilingual sentence encoder into a small one. */
 import * as tf from '@tensorflow/tfjs';
-import { charts, MerakError, metrics, saveVariables } from '../../index.js';
+import { charts, metrics, saveVariables } from '../../index.js';
 import { defineTrainer } from '../trainer.js';
 import { STSB_SOURCE, stsbFile } from '../words/parallelText.js';
 import { chainsOf } from './chains.js';
@@ -41,14 +41,6 @@ export const distill = defineTrainer({
   async run(context, { pairs, vocabulary, tests, table }) {
     const { config: options, seed } = context;
     const [first, ...studentStages] = options.stages;
-    const misplaced = first!.kind !== 'assistant' || studentStages.some(({ kind }) => kind === 'assistant');
-    if (misplaced || options.layersToKeep > options.assistantLayers) {
-      throw new MerakError('config/invalid', 'the chain cannot be trained', {
-        path: misplaced ? 'stages' : 'layersToKeep',
-        expected: misplaced ? 'assistant first, and once' : `at most assistantLayers (${options.assistantLayers})`,
-        received: misplaced ? options.stages.map(({ kind }) => kind).join(', ') : String(options.layersToKeep),
-      });
-    }
     const measured: Measured[] = [];
     const record = async (chain: string, stages: string, model: SentenceEncoder, losses: readonly number[]) => {
       const name = `measure-${chain}-${stages.split('+').length}`;

@@ -2,9 +2,10 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { TrainerContext } from '../context.js';
 import { readCorpus } from '../whiten/corpus.js';
-import { crossLingualTable, type Document } from '../words/crossLingual.js';
+import { crossLingualTable, type Document, inOneWorker } from '../words/crossLingual.js';
 import { readAligned, type ScoredPairs, stsbFile } from '../words/parallelText.js';
 import { encodeSentences, makeVocabulary, type Vocabulary, wordsOf } from '../words/vocabulary.js';
+import { checkChain } from './chains.js';
 import type { DistillConfig } from './config.js';
 import { teach } from './teacher.js';
 
@@ -35,6 +36,7 @@ const ENGLISH = 'en';
 
 export async function prepare(context: TrainerContext<DistillConfig>): Promise<Prepared> {
   const { config, data } = context;
+  checkChain(config);
   const all = [ENGLISH, ...config.languages];
   const read = (part: string) =>
     readAligned(Object.fromEntries(all.map((language) => [language, data.path(stsbFile(language, part))])));
@@ -45,9 +47,10 @@ export async function prepare(context: TrainerContext<DistillConfig>): Promise<P
   const sentences = new Map(all.map((language) => [language, texts(language).map(wordsOf)]));
   const test = tests.get(ENGLISH)!;
   const corpus = await readCorpus(config.teacherCorpus.map((file) => data.path(file)));
-  const [fitted, first, second] = await teach(context, texts(ENGLISH), corpus, [test.first, test.second]);
+  const exactly = inOneWorker(context);
+  const [fitted, first, second] = await teach(exactly, texts(ENGLISH), corpus, [test.first, test.second]);
   const vocabulary = makeVocabulary([...sentences.values()].flat(), { minCount: config.minCount });
-  const table = config.latentStart ? await initialTable(context, sentences, vocabulary) : null;
+  const table = config.latentStart ? await initialTable(exactly, sentences, vocabulary) : null;
   context.log.info(
     `${vocabulary.words.length} words, ${sentences.get(ENGLISH)!.length} parallel sentences in ${all.join(', ')}`,
   );

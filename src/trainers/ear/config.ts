@@ -5,7 +5,7 @@ const count = z.int().min(1);
 const rate = z.number().min(0).max(0.9);
 
 export const variant = z.strictObject({
-  name: z.string().min(1),
+  name: z.string().min(1).meta({ description: 'in the tables' }),
   perturb: z.boolean().meta({ description: 'whether stream 0 holds perturbed sentences; else the originals' }),
   robust: z.boolean().meta({ description: 'L_rb: cross-entropy of the original sentence too' }),
   push: z.boolean().meta({ description: 'alpha L_ep: mean embeddings of the two are pushed apart' }),
@@ -53,10 +53,13 @@ export const config = z.strictObject({
   numHeads: count.default(4).meta({ description: 'attention heads of a layer', paper: '12' }),
   hiddenSize: count.default(64).meta({ description: 'width, and size of the word vectors', paper: '768' }),
   contextLength: count.default(32).meta({ description: 'sentences are cut to so many', unit: 'tokens', paper: '128' }),
+  minCount: count.default(2).meta({ description: 'words seen less often are unknown', unit: 'times' }),
   contextWords: count.default(4000).meta({ description: 'most frequent words that word vectors are counted with' }),
   pooling: z.enum(['cls', 'mean']).default('mean').meta({ description: 'what the head reads', paper: 'cls' }),
   dropout: rate.default(0.1).meta({ description: 'rate in the encoder and before the head', paper: '0.1' }),
-  epochs: count.default(3).meta({ description: 'passes over all copies', paper: '1 (XNLI), 30 (PAWS-X)' }),
+  epochs: count
+    .default(3)
+    .meta({ description: 'passes over all copies', unit: 'epochs', paper: '1 (XNLI), 30 (PAWS-X)' }),
   batchSize: count.default(32).meta({ description: 'pairs of a step', unit: 'pairs', paper: '8 x 4 accumulated' }),
   learningRate: z
     .number()

@@ -1,7 +1,7 @@
 /** Data, vocabulary and the word vectors the encoder begins with. */
 import type * as tf from '@tensorflow/tfjs';
 import type { TrainerContext } from '../context.js';
-import { crossLingualTable, type Document } from '../words/crossLingual.js';
+import { crossLingualTable, type Document, inOneWorker } from '../words/crossLingual.js';
 import { type EncodedSentences, encodeSentences, makeVocabulary, type Vocabulary } from '../words/vocabulary.js';
 import type { EarConfig } from './config.js';
 import { type EarData, readData } from './data.js';
@@ -17,10 +17,10 @@ export async function prepare(context: TrainerContext<EarConfig>): Promise<Prepa
   const { config, seed } = context;
   const read = await readData(context);
   const tweets = [...read.train.sentences, ...read.unlabelled];
-  const vocabulary = makeVocabulary([...tweets, ...read.aligned.flat()], { minCount: 2 });
+  const vocabulary = makeVocabulary([...tweets, ...read.aligned.flat()], { minCount: config.minCount });
   const numWords = vocabulary.words.length;
   const numContexts = Math.min(config.contextWords, numWords);
-  const table = await crossLingualTable(context, 'initial', documents(tweets, read.aligned, vocabulary), {
+  const table = await crossLingualTable(inOneWorker(context), 'initial', documents(tweets, read.aligned, vocabulary), {
     ...{ numWords, numContexts, seed },
     size: config.hiddenSize,
   });

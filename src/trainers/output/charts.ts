@@ -68,7 +68,13 @@ export function bars({ title, y, bars: given }: BarChart): TopLevelSpec {
   }));
   const grouped = new Set(given.map(({ name }) => name)).size > 1;
   const encoding = {
-    x: { field: 'category', type: 'nominal' as const, title: null, sort: null, axis: { labelAngle: -30 } },
+    x: {
+      field: 'category',
+      type: 'nominal' as const,
+      title: null,
+      sort: null,
+      axis: { labelAngle: -30, labelLimit: 240 },
+    },
     ...(grouped ? { xOffset: { field: 'name', sort: null } } : {}),
   };
   return {

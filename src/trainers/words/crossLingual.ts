@@ -26,6 +26,14 @@ const ITERATIONS = 6;
 const TABLE_DEVIATION = 0.1;
 
 /**
+ * A decomposition turns rounding into rotations wherever two values lie close, and training goes another way from there: what a
+ * gradient recipe begins with is computed by one worker in every layout, so that it is the same to the bit.
+ */
+export function inOneWorker<Context extends Pick<TrainerContext, 'spmd'>>(context: Context): Context {
+  return { ...context, spmd: (options) => context.spmd({ ...options, alone: true }) };
+}
+
+/**
  * An embedding table [numWords, size]: the leading left singular vectors, rows of one length; rows of words that stand with no
  * context, and columns beyond the rank, are 0. `name` is what the run's state calls the iteration.
  */

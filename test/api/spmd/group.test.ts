@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { setLaunchContext } from '../../../src/config/launch.js';
 import type { SpmdGroup, SpmdOptions } from '../../../src/index.js';
 import * as merak from '../../../src/index.js';
 import { difference, random } from './draw.js';
@@ -48,6 +49,16 @@ it('differentiates through every collective as one process does', async () => {
   expect(difference(found.loss, whole(x, w))).toBeLessThan(1e-6);
   expect(difference(found.dRows, dRows!)).toBeLessThan(1e-5);
   expect(difference(found.dWeights, dWeights!)).toBeLessThan(1e-5);
+});
+
+it('is one worker where that is asked for, whatever the flags say', async () => {
+  setLaunchContext({ mode: 'launch', flags: { dp: 2, logDir: 'runs/test' } });
+  const alone = await merak.spmd({ alone: true });
+  setLaunchContext(undefined);
+  expect(alone.numShards).toBe(1);
+  const sum = alone.jit((rows: tf.Tensor) => merak.nn.allReduce(rows.sum(0)), { in: [merak.shard(0)] });
+  expect(difference(await sum(x), x.sum(0))).toBeLessThan(1e-6);
+  await alone.close();
 });
 
 it('carries states over a reopening, a save and another number of workers', async () => {
