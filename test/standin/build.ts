@@ -46,8 +46,12 @@ export function standInFolder(libraries: StandIns = ALL): string {
   return folder;
 }
 
-/** The environment of a process that is to find these stand-ins and nothing else. */
+/**
+ * The environment of a process that is to find these stand-ins and nothing else. With MERAK_TEST_GPU=1, which `npm run gpu` sets, the
+ * libraries and the card of the machine take their place: the same tests then run on the real thing.
+ */
 export function standInEnvironment(libraries: StandIns = ALL): NodeJS.ProcessEnv {
+  if (process.env.MERAK_TEST_GPU === '1') return process.env;
   const kernels = join(output, 'kernels');
   mkdirSync(kernels, { recursive: true });
   return { ...process.env, MERAK_CUDA_LIBRARIES: standInFolder(libraries), MERAK_STANDIN_CACHE: kernels };
@@ -71,6 +75,22 @@ function built(name: keyof StandIns, wanted: StandIn, emulation: string): string
   const work = `${file}-${process.pid}-${Date.now()}`;
   const options = ['-std=c++20', '-O2', '-fPIC', '-shared', '-fvisibility=hidden', '-Wall', '-Wextra', ...flags];
   execFileSync('g++', [...options, join(here, source), '-o', work, '-lrt', '-ldl'], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  publish(work, file);
+  return file;
+}
+
+/** A program of these sources (absolute paths), made once per content of `content`'s files; compiled with the native folder to include from. */
+export function builtProgram(name: string, sources: readonly string[], content: readonly string[]): string {
+  const hash = createHash('sha256');
+  for (const file of [...content].sort()) hash.update(file).update(readFileSync(file));
+  const file = join(output, `${name}-${hash.digest('hex').slice(0, 16)}`);
+  if (existsSync(file)) return file;
+  mkdirSync(output, { recursive: true });
+  const work = `${file}-${process.pid}`;
+  const options = ['-std=c++20', '-O1', '-Wall', '-Wextra', `-I${join(here, '..', '..', 'native')}`];
+  execFileSync('g++', [...options, ...sources, '-o', work, '-ldl', '-lrt', '-pthread'], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   publish(work, file);

@@ -33,6 +33,11 @@ inline int current_device() {
   static const auto function = reinterpret_cast<int (*)()>(dlsym(libcuda(), "merak_standin_current_device"));
   return function();
 }
+// Lets go on what has begun and waits for another process.
+inline void progress() {
+  static const auto function = reinterpret_cast<void (*)()>(dlsym(libcuda(), "merak_standin_progress"));
+  function();
+}
 inline bool is_device_memory(const void* address, size_t bytes) {
   static const auto function = reinterpret_cast<int (*)(const void*, size_t)>(dlsym(libcuda(), "merak_standin_is_device_memory"));
   return function(address, bytes) != 0;

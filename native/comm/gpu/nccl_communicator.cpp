@@ -280,10 +280,7 @@ void NcclCommunicator::wait_sent(int peer, int tag, uint64_t ticket) {
   operation_group_ = nullptr;
   operation_peer_ = peer;
   waiting_since_ = seconds_now();
-  while (!c.queued.empty()) {
-    post_queued();
-    if (!c.queued.empty()) watch();
-  }
+  while (!c.queued.empty()) check();
   cuda::check(driver().cuStreamWaitEvent(stream_, c.events[static_cast<size_t>((ticket - 1) % kEvents)], 0), "cuStreamWaitEvent");
 }
 
@@ -295,10 +292,8 @@ void NcclCommunicator::receive(int peer, int tag, void* data, size_t bytes) {
   Channel& c = channel(peer, rank(), tag);
   device_.make_current();
   order(ready_, stream_, c.stream);
-  c.comm->call("receive", [&](ncclComm_t comm) { return nccl().ncclRecv(data, bytes, ncclUint8, 0, comm, c.stream); }, [this] {
-    post_queued();
-    watch();
-  });
+  // What was posted meanwhile goes on: the peer may wait for it before it sends.
+  c.comm->call("receive", [&](ncclComm_t comm) { return nccl().ncclRecv(data, bytes, ncclUint8, 0, comm, c.stream); }, [this] { check(); });
   order(done_, c.stream, stream_);
 }
 

@@ -105,7 +105,8 @@ void NcclCommunicator::check() {
     const ncclResult_t error = channel.comm ? channel.comm->async_error() : ncclSuccess;
     if (error != ncclSuccess && error != ncclInProgress)
       fail("comm/peer-lost", operation_peer_, std::string("NCCL: ") + nccl().ncclGetErrorString(error));
-    is_busy = is_busy || !channel.queued.empty() || (channel.stream && driver().cuStreamQuery(channel.stream) == CUDA_ERROR_NOT_READY);
+    const bool is_sending = channel.stream && driver().cuStreamQuery(channel.stream) == CUDA_ERROR_NOT_READY;
+    is_busy = is_busy || is_sending || !channel.queued.empty();
   }
   // Computation may take as long as it likes.
   if (!is_busy) waiting_since_ = seconds_now();

@@ -1,0 +1,92 @@
+/** The engine's communicators of device memory, NCCL and staged, with 1, 2 and 4 processes on the stand-in libraries. */
+import { execFileSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, expect, test } from 'vitest';
+import { ALL, builtProgram, standInEnvironment } from '../standin/build.js';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const native = join(root, 'native');
+const LIMIT = 240_000;
+
+/** The communicators' own sources and nothing of the engine: the program brings what they need of a device. */
+const SOURCES = [
+  ...['arena', 'futex', 'reduce', 'shm', 'shm_channels', 'shm_collectives', 'staged'].map((name) => `comm/${name}.cpp`),
+  ...['nccl_communicator', 'nccl_watch', 'staged_device'].map((name) => `comm/gpu/${name}.cpp`),
+  ...['library', 'driver', 'nccl', 'nccl_comm'].map((name) => `cuda/${name}.cpp`),
+].map((name) => join(native, name));
+
+let program = '';
+beforeAll(() => {
+  const main = join(root, 'test/nccl/communicator.cpp');
+  const headers = ['comm', 'comm/gpu', 'cuda'].flatMap((folder) =>
+    readdirSync(join(native, folder))
+      .filter((name) => name.endsWith('.h'))
+      .map((name) => join(native, folder, name)),
+  );
+  program = builtProgram('communicator', [main, ...SOURCES], [main, ...SOURCES, ...headers]);
+}, LIMIT);
+
+/** What each rank said, by rank; '' for one that said nothing. */
+function run(kind: string, scenario: string, numRanks: number, more: NodeJS.ProcessEnv = {}): string[] {
+  const env = { ...standInEnvironment(ALL), MERAK_STANDIN_DEVICES: `${numRanks}`, ...more };
+  const printed = execFileSync(program, [kind, scenario, `${numRanks}`], { env, encoding: 'utf8', timeout: 120_000 });
+  const lines = printed.split('\n');
+  return Array.from({ length: numRanks }, (_, rank) => {
+    const line = lines.find((text) => text.startsWith(`${rank} `)) ?? '';
+    return line.slice(`${rank} `.length);
+  });
+}
+
+test.each([
+  ['nccl', 1],
+  ['nccl', 2],
+  ['nccl', 4],
+  ['staged', 1],
+  ['staged', 2],
+  ['staged', 4],
+])(
+  '%s with %i rank(s): every collective and crossing messages',
+  (kind, numRanks) => {
+    expect(run(kind, 'all', numRanks)).toEqual(Array.from({ length: numRanks }, () => 'ok'));
+  },
+  LIMIT,
+);
+
+test.each(['nccl', 'staged'])(
+  '%s: a killed rank is named by the survivors, with the operation and its sequence number',
+  (kind) => {
+    const [first, killed, ...others] = run(kind, 'killed', 4);
+    expect(killed).toBe('');
+    for (const line of [first, ...others]) {
+      expect(line).toMatch(
+        /^comm\/(peer-lost|timeout): \(\d\) rank \d waits for rank \d in all-reduce of group dp \[0,1,2,3\]/,
+      );
+      expect(line).toContain('sequence number 3');
+    }
+    expect(first).toContain('waits for rank 1 ');
+    expect(first).toContain('has ended');
+  },
+  LIMIT,
+);
+
+test.each(['nccl', 'staged'])(
+  '%s: a stalled rank is named once the time is up',
+  (kind) => {
+    const [first] = run(kind, 'stalled', 2);
+    expect(first).toMatch(
+      /^comm\/timeout: \(1\) rank 0 waits for rank 1 in all-reduce .* sequence number 3: no answer within 1\.5 s$/,
+    );
+  },
+  LIMIT,
+);
+
+test(
+  'nccl: an asynchronous error ends the wait',
+  () => {
+    const [failed] = run('nccl', 'failing', 2, { MERAK_STANDIN_NCCL_ERROR: '0:2' });
+    expect(failed).toMatch(/^comm\/peer-lost: .*sequence number 2: NCCL: unhandled system error$/);
+  },
+  LIMIT,
+);
