@@ -11,13 +11,14 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const out = mkdtempSync(join(tmpdir(), 'merak-gpu-'));
 afterAll(() => rmSync(out, { recursive: true }));
 
+interface Section<Result> {
+  readonly name: string;
+  readonly status: string;
+  readonly error?: string;
+  readonly result?: Result;
+}
 interface Report {
-  readonly sections: readonly {
-    readonly name: string;
-    readonly status: string;
-    readonly error?: string;
-    readonly result?: any;
-  }[];
+  readonly sections: readonly Section<unknown>[];
 }
 
 async function gpu(
@@ -51,11 +52,14 @@ test('a dry run reaches the end and says that it is one', async () => {
   expect(code).toBe(0);
   expect(text).toContain('No GPU figure is in here');
   expect(text).not.toContain('MFU');
-  const result = (name: string): any => report.sections.find((section) => section.name === name)?.result;
-  expect(result('nccl').twoRanksOnOneGpu[0].message).toContain('Duplicate GPU detected');
+  const result = <Result>(name: string): Result =>
+    (report.sections.find((section) => section.name === name) as Section<Result>).result!;
+  const { twoRanksOnOneGpu } = result<{ twoRanksOnOneGpu: { message: string }[] }>('nccl');
+  expect(twoRanksOnOneGpu[0]?.message).toContain('Duplicate GPU detected');
   // The same model and data on the same engine, in bf16 and in f32.
-  expect(result('curve').card).toHaveLength(3);
-  expect(result('curve').largestRelativeDifference).toBeLessThan(1e-2);
+  const curve = result<{ card: number[]; largestRelativeDifference: number }>('curve');
+  expect(curve.card).toHaveLength(3);
+  expect(curve.largestRelativeDifference).toBeLessThan(1e-2);
 }, 240_000);
 
 test('without a GPU it stops at the first CUDA call, and the report says why', async () => {
