@@ -9,13 +9,13 @@ import { availableParallelism, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import { ensureKernels } from '../src/kernels/register.js';
-import { SCHEDULE_NAMES } from '../src/pipeline/registry.js';
 import { simulate } from '../src/pipeline/simulate.js';
-import { buildPlan, type PlanInput } from '../src/planner/buildPlan.js';
+import { buildPlan } from '../src/planner/buildPlan.js';
 import { timedCosts } from '../src/planner/costs/operatorCosts.js';
 import { planSimulation } from '../src/planner/costs/planSimulation.js';
 import { clusterCosts } from '../src/planner/search/cluster.js';
 import { nodeTimer } from '../src/runtime/native/timeNode.js';
+import { LAYOUTS } from './predicted/layouts.js';
 import { ADAM, milliseconds, percent, thisMachine } from './predicted/machine.js';
 import { measurePlan } from './predicted/measure.js';
 import { exampleGpt } from './predicted/models.js';
@@ -36,22 +36,6 @@ await tf.setBackend('cpu');
 ensureKernels('cpu');
 const subject = exampleGpt(BATCH);
 const { profile, cluster } = await thisMachine(flags.profile);
-
-type Layout = Pick<PlanInput, 'schedule' | 'recompute' | 'numMicroBatches'> & {
-  readonly mesh: { pp: number; dp: number; tp: number };
-};
-const pp2 = { pp: 2, dp: 1, tp: 1 };
-const LAYOUTS: readonly (readonly [string, Layout])[] = [
-  ...SCHEDULE_NAMES.map((schedule) => [`pp2 ${schedule}`, { mesh: pp2, schedule, numMicroBatches: 8 }] as const),
-  ...['1f1b', '1f1b-early', 'scp', 'zb-h1'].map(
-    (schedule) =>
-      [`pp2 ${schedule}, recomputing`, { mesh: pp2, schedule, numMicroBatches: 8, recompute: 'full' }] as const,
-  ),
-  ['tp2', { mesh: { pp: 1, dp: 1, tp: 2 }, numMicroBatches: 1 }],
-  ['tp2, 4 micro-batches', { mesh: { pp: 1, dp: 1, tp: 2 }, numMicroBatches: 4 }],
-  ['dp2', { mesh: { pp: 1, dp: 2, tp: 1 }, numMicroBatches: 1 }],
-  ['dp2, 4 micro-batches', { mesh: { pp: 1, dp: 2, tp: 1 }, numMicroBatches: 4 }],
-];
 
 const results = [];
 for (const [name, layout] of LAYOUTS.filter(([name]) => name.includes(flags.only ?? ''))) {

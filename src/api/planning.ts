@@ -73,6 +73,7 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
   const numRanks = degrees.mesh.pp * degrees.mesh.dp * degrees.mesh.tp;
   const memoryLimitBytes = options.memoryLimit ?? Math.floor(freemem() / numRanks);
   const cluster = localCluster(numRanks, availableParallelism(), memoryLimitBytes, readProfile());
+  const workspaceOf = workspaceFor(options, numRanks);
   const choose = (numMicroBatches: number | undefined, subBatches: number | undefined): Chosen => {
     if (isOpen({ ...options, microBatches: numMicroBatches, subBatches }, numRanks)) {
       return searched({
@@ -82,6 +83,7 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
         cluster,
         optimizer,
         precision: options.precision,
+        workspaceOf,
         pinned: { ...pinnedBy(options, numMicroBatches), subBatches },
       });
     }
@@ -103,7 +105,6 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
     if (choice.numMicroBatches > 1 || (choice.subBatches ?? 1) > 1) ({ choice, reason } = choose(1, 1));
   }
   const { trace, graph } = traceAt(choice.microBatchSize);
-  const workspaceOf = workspaceFor(options, numRanks);
   const plan = buildPlan({
     ...choice,
     train: graph,

@@ -7,25 +7,19 @@ import { calibrateDevice } from '../planner/costs/calibrate.js';
 import { fitLink } from '../planner/costs/fitLink.js';
 import type { Profile } from '../planner/costs/profile.js';
 import { profilePath } from '../planner/costs/profileFile.js';
-import { whileBusy } from '../runtime/native/busyCores.js';
+import { timeCalls } from '../runtime/native/timeCalls.js';
 import { timeLink } from '../runtime/native/timeLink.js';
-import { nodeTimer } from '../runtime/native/timeNode.js';
-
-/** Longer than the kernels take to be measured. */
-const BUSY_SECONDS = 3;
 
 /**
- * Takes some seconds; ranks of `threads` threads each. As many cores as ranks would fill are at work meanwhile, since a core is
+ * Takes some seconds; for ranks of `threads` threads each. All ranks that the cores hold run the same meanwhile, since a core is
  * slower when its neighbours compute too. Raises engine/unsupported without the native engine.
  */
 export async function measureProfile(threads: number): Promise<Profile> {
-  const others = Math.max(0, Math.floor(availableParallelism() / threads) - 1) * threads;
-  const device = await whileBusy(others, BUSY_SECONDS, () =>
-    calibrateDevice(nodeTimer({ threads }), 'cpu', totalmem()),
-  );
+  const ranks = Math.max(1, Math.floor(availableParallelism() / threads));
+  const device = await calibrateDevice((calls) => timeCalls(calls, { ranks, threads }), 'cpu', totalmem());
   const times = await timeLink();
   return {
-    version: 1,
+    version: 2,
     measuredAt: new Date().toISOString(),
     machine: cpus()[0]?.model.trim() ?? 'unknown',
     threads,
@@ -57,10 +51,7 @@ export function renderProfile({ machine, threads, device, links }: Profile): str
       `product of ${si(size, 'FLOP')}`,
       `${si(rate, 'FLOP/s')}`,
     ]),
-    ...Object.entries(device.attentionFlops ?? {}).map(([pass, rate]): [string, string] => [
-      `attention, ${pass}`,
-      si(rate, 'FLOP/s'),
-    ]),
+    ...Object.entries(device.kernelFlops ?? {}).map(([kernel, rate]): [string, string] => [kernel, si(rate, 'FLOP/s')]),
     ...device.memoryBytesPerSecond.map(({ size, rate }): [string, string] => [
       `kernel over ${si(size, 'B')}`,
       `${si(rate, 'B/s')}`,

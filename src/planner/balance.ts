@@ -50,7 +50,7 @@ export function stageTable(
   precision?: Precision,
 ): StageCosts {
   return stageCosts({
-    shards: profileShards(local, shards, costs, precision),
+    shards: profileShards(local, shards, costs, { precision }),
     parameterBytes: local.parameters.map(({ value }) => valueBytes(tensorType(local, value))),
     trainable: local.parameters.map(({ trainable }) => trainable),
     numMoments,

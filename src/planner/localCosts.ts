@@ -13,6 +13,7 @@ export function localCosts(): ClusterCosts {
     pipelineLink: link,
     dataLink: link,
     tensorLink: link,
+    tiedLink: link,
     transfers: 'receiver',
   };
 }

@@ -9,13 +9,15 @@ import type { Shards } from '../partitioner/shardGraph.js';
 import type { Stage } from '../partitioner/stage.js';
 import { packMessage } from '../plan/boundaries.js';
 import { lowerStage } from '../plan/lower.js';
-import type { Program } from '../plan/plan.js';
+import { packSequentially } from '../plan/memory.js';
+import type { Program, WorkspaceOf } from '../plan/plan.js';
 import { candidateWeights, keptAtPrice } from '../recompute/chooseKept.js';
 import { type KeepProblem, keepProblem, recomputeSeconds } from '../recompute/keepProblem.js';
 import { expandDerivative } from '../tensorparallel/expand.js';
 import { callSeconds } from './costs/callSeconds.js';
 import { type ProgramCosts, programSeconds } from './costs/programSeconds.js';
 import { fuseDerivative, type Precision } from './fuse.js';
+import { NO_WORKSPACE, type ShardWorkspace, shardWorkspace } from './shardWorkspace.js';
 
 /** Making `bytes` again instead of keeping them, per micro-batch, takes `seconds`. */
 export interface DropStep {
@@ -45,43 +47,56 @@ export interface ShardProfile {
   readonly scratchBytes: number;
   /** What input gradients leave for weight gradients, where those are split off. */
   readonly pendingBytes: number;
+  /** Beside all these, where a device says what its kernels take. */
+  readonly workspace: ShardWorkspace;
   /** Indices into the graph's parameters. */
   readonly parameters: readonly number[];
 }
 
 type Costed = Omit<ShardProfile, 'parameters'>;
 
-/** Profiles of shards met before, by their structure: the layers of a model are mostly alike. */
-export type ProfileCache = Map<string, Costed>;
+export interface ProfileOptions {
+  /** Default 'f32'. */
+  readonly precision?: Precision | undefined;
+  /** Default: kernels take nothing. */
+  readonly workspaceOf?: WorkspaceOf | undefined;
+}
 
-/** Each kind of shard is differentiated and lowered once. `local`: one tensor rank's graph. */
+/** Each kind of shard is differentiated and lowered once: the layers of a model are mostly alike. `local`: one tensor rank's graph. */
 export function profileShards(
   local: Graph,
   shards: Shards,
   costs: ProgramCosts,
-  precision: Precision = 'f32',
-  cache: ProfileCache = new Map(),
+  options: ProfileOptions = {},
 ): ShardProfile[] {
+  const cache = new Map<string, Costed>();
   const stages = extractStages(local, shards.shardOfNode, shards.numShards);
   return stages.map((stage, index) => {
     const isLast = index === stages.length - 1;
     const key = structureOf(stage, isLast);
-    const known = cache.get(key) ?? profileShard(stage, isLast, costs, precision);
+    const known = cache.get(key) ?? profileShard(stage, isLast, costs, options);
     cache.set(key, known);
     return { ...known, parameters: stage.parameterOf };
   });
 }
 
-function profileShard(stage: Stage, isLast: boolean, costs: ProgramCosts, precision: Precision): Costed {
+function profileShard(stage: Stage, isLast: boolean, costs: ProgramCosts, options: ProfileOptions): Costed {
+  const { precision = 'f32', workspaceOf } = options;
   const derivative = fuseDerivative(expandDerivative(differentiate(stage)), precision);
   const present = (values: readonly (ValueId | null)[]) => values.filter((value) => value !== null);
   const arriving = packMessage(derivative.graph, present(derivative.outputGradients));
   const returning = packMessage(derivative.graph, present(derivative.receivedGradients));
-  const { programs, bytes } = lowerStage({
+  const parameters = packSequentially(
+    stage.graph.parameters.map(({ value }) => valueBytes(tensorType(stage.graph, value))),
+  );
+  const lowered = lowerStage({
     stage,
     isLast,
     results: 'metrics',
-    parameters: stage.graph.parameters.map(({ trainable }) => ({ offset: 0, gradientOffset: trainable ? 0 : -1 })),
+    parameters: stage.graph.parameters.map(({ trainable }, index) => {
+      const offset = parameters.offsets[index] ?? 0;
+      return { offset, gradientOffset: trainable ? offset : -1 };
+    }),
     backward: {
       derivative,
       messages: { arriving, returning },
@@ -89,6 +104,7 @@ function profileShard(stage: Stage, isLast: boolean, costs: ProgramCosts, precis
       splitsWeights: true,
     },
   });
+  const { programs, bytes } = lowered;
   const seconds = (kind: Program['kind']) =>
     programs.reduce((sum, program) => sum + (program.kind === kind ? programSeconds(program, costs) : 0), 0);
   const meetingOnly = { ...costs, operators: { nodeSeconds: () => 0 } };
@@ -112,6 +128,7 @@ function profileShard(stage: Stage, isLast: boolean, costs: ProgramCosts, precis
     constantBytes: bytes.constants ?? 0,
     scratchBytes: bytes.scratch ?? 0,
     pendingBytes: bytes.pending ?? 0,
+    workspace: workspaceOf === undefined ? NO_WORKSPACE : shardWorkspace(lowered, parameters.totalBytes, workspaceOf),
   };
 }
 

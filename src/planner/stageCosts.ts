@@ -32,6 +32,12 @@ export interface StageCostsInput {
   readonly numMoments: number;
 }
 
+/** A trained parameter that several shards use: a tied embedding, a recurrence. */
+export interface SharedParameter {
+  readonly bytes: number;
+  readonly shards: readonly number[];
+}
+
 export interface StageConditions {
   readonly schedule: Schedule;
   /** By virtual stage. */
@@ -45,6 +51,7 @@ export interface StageConditions {
 
 export interface StageCosts {
   readonly numShards: number;
+  readonly shared: readonly SharedParameter[];
   /** Seconds without recomputation: never falls as a run grows. */
   baseSeconds(from: number, to: number): number;
   parameterBytes(from: number, to: number): number;
@@ -90,6 +97,9 @@ export function stageCosts(input: StageCostsInput): StageCosts {
     shards.map(({ parameters }) => parameters.filter((parameter) => input.trainable[parameter])),
     input.parameterBytes,
   );
+  const workspace = runMaximum(shards.map((shard) => shard.workspace.scratchBytes));
+  const weightsKept = sum((shard) => shard.workspace.keptBytes);
+  const recomputing = sum((shard) => shard.workspace.recomputingBytes);
   const classes = dropClasses(shards);
   const over = (sums: Float64Array, from: number, to: number) => (sums[to] ?? 0) - (sums[from] ?? 0);
   const baseSeconds = (from: number, to: number) =>
@@ -132,8 +142,11 @@ export function stageCosts(input: StageCostsInput): StageCosts {
       held * (batch(from, to) + (first?.receivedBytes ?? 0)) +
       slots * ((last?.sentBytes ?? 0) + (first?.sentGradientBytes ?? 0) + (last?.receivedGradientBytes ?? 0)) +
       scratch(from, to) +
+      workspace(from, to) +
+      (numMicroBatches > 1 ? over(weightsKept, from, to) : 0) +
       (splitsWeights ? over(pending, from, to) * Math.max(1, held - (inFlight.forward[stage] ?? held)) : 0);
     const forwardSeconds = over(forward, from, to);
+    const again = numMicroBatches > 1 ? over(recomputing, from, to) : 0;
     const atMost = memoryLimitBytes - fixed - backwardBytes;
     let kept = backwardBytes;
     let recomputeSeconds = 0;
@@ -141,10 +154,10 @@ export function stageCosts(input: StageCostsInput): StageCosts {
       kept = 0;
       recomputeSeconds = forwardSeconds;
     } else if (recompute === 'auto' && held > 1 && (held - 1) * backwardBytes > atMost) {
-      kept = Math.max(0, atMost / (held - 1));
+      kept = Math.max(0, (atMost - again) / (held - 1));
       recomputeSeconds = Math.min(forwardSeconds, dropSeconds(from, to, backwardBytes - kept));
     }
-    const bytes = fixed + backwardBytes + (held - 1) * kept;
+    const bytes = fixed + backwardBytes + (held - 1) * kept + (kept < backwardBytes ? again : 0);
     return {
       forwardSeconds,
       recomputeSeconds,
@@ -160,6 +173,7 @@ export function stageCosts(input: StageCostsInput): StageCosts {
   };
   return {
     numShards: shards.length,
+    shared: sharedParameters(input),
     baseSeconds,
     parameterBytes: allParameters,
     sentBytes: (to) => shards[to - 1]?.sentBytes ?? 0,
@@ -168,6 +182,17 @@ export function stageCosts(input: StageCostsInput): StageCosts {
     leastBytes,
     estimate,
   };
+}
+
+function sharedParameters({ shards, parameterBytes, trainable }: StageCostsInput): SharedParameter[] {
+  const users = parameterBytes.map((): number[] => []);
+  shards.forEach(({ parameters }, shard) => {
+    for (const parameter of new Set(parameters)) users[parameter]?.push(shard);
+  });
+  return users.flatMap((using, parameter): SharedParameter[] => {
+    if (using.length < 2 || trainable[parameter] !== true) return [];
+    return [{ bytes: parameterBytes[parameter] ?? 0, shards: using }];
+  });
 }
 
 const weighted = new WeakMap<readonly Task[], boolean>();

@@ -7,13 +7,16 @@ import { gpt } from '../../src/models/gpt.js';
 import { simulate } from '../../src/pipeline/simulate.js';
 import { rankMemory } from '../../src/plan/memoryReport.js';
 import { buildPlan } from '../../src/planner/buildPlan.js';
+import { allReduceSeconds } from '../../src/planner/costs/collectives.js';
 import { deviceByName } from '../../src/planner/costs/devices.js';
 import { linkByName } from '../../src/planner/costs/links.js';
 import { planSimulation } from '../../src/planner/costs/planSimulation.js';
 import { candidateChoices } from '../../src/planner/search/candidates.js';
+import { closedAt, closingOf, gradientBytes } from '../../src/planner/search/closing.js';
 import { type Cluster, clusterCosts, localCluster } from '../../src/planner/search/cluster.js';
 import { familyOf } from '../../src/planner/search/family.js';
 import { searchLayout } from '../../src/planner/search/searchLayout.js';
+import { nativeWorkspace } from '../../src/runtime/native/workspace.js';
 import { lazy } from '../../src/trace/lazy.js';
 import { traceModel } from '../../src/trace/trace.js';
 
@@ -171,6 +174,57 @@ describe('searchLayout', () => {
       costs: clusterCosts(request.cluster, choice.mesh),
     });
     for (const rank of plan.ranks) expect(rankMemory(rank).peakBytes).toBeLessThanOrEqual(memoryLimitBytes);
+  });
+
+  it('reduces over replicas and over stages that share a table what the plan reduces', () => {
+    const request = { traceAt, workers: 4, batchSize: 8, cluster: gpus(4, 'eth10'), optimizer: OPTIMIZER };
+    const pinned = { pp: 2, dp: 2, numMicroBatches: 4, schedule: '1f1b', recompute: 'none' } as const;
+    const { choice, best } = searchLayout({ ...request, pinned: { ...pinned, shardOptimizer: false } });
+    const { shared, stageOfShard, schedule, stages } = best.staged;
+    const { own, tied } = gradientBytes(shared, stageOfShard, schedule, stages);
+    const costs = clusterCosts(request.cluster, choice.mesh);
+    const plan = buildPlan({ ...choice, train: traceAt(choice.microBatchSize), optimizer: OPTIMIZER, costs });
+    expect(tied.map((one) => one.stages)).toEqual([[0, 1]]);
+    for (const stage of [0, 1]) {
+      const rank = plan.ranks.find(({ coordinates }) => coordinates.pp === stage)!;
+      const bytesOf = (axis: string) =>
+        rank.gradientBuckets
+          .filter(({ group }) => rank.groups[group]!.axis === axis)
+          .reduce((sum, { length }) => sum + 4 * length, 0);
+      // Buckets are padded to cache lines, parameter by parameter.
+      const padding = 64 * rank.parameters.length;
+      expect(Math.abs(bytesOf('dp') - own[stage]!)).toBeLessThanOrEqual(padding);
+      expect(Math.abs(bytesOf('tie') - tied[0]!.bytes)).toBeLessThanOrEqual(padding);
+    }
+    const closing = closingOf(best.staged, OPTIMIZER);
+    const [first, second] = closedAt(closing, [0, 1]);
+    // Both wait for the later one, reduce the table over four ranks, and update.
+    const { tiedLink } = costs;
+    const table = allReduceSeconds(tied[0]!.bytes, 4, tiedLink);
+    const before = 1 + allReduceSeconds(own[1]!, 2, costs.dataLink);
+    expect(first).toBeCloseTo(before + table + closing.updateSeconds[0]!, 9);
+    expect(second).toBeCloseTo(before + table + closing.updateSeconds[1]!, 9);
+  });
+
+  it('counts what kernels take beside the arenas', () => {
+    const traced = tracer(4, 128, 64, 64);
+    const workspaceOf = nativeWorkspace(1);
+    const request = { traceAt: traced, workers: 2, batchSize: 16, cluster: gpus(2, 'eth10'), optimizer: OPTIMIZER };
+    for (const recompute of ['none', 'full'] as const) {
+      const pinned = { pp: 2, numMicroBatches: 8, schedule: '1f1b', recompute };
+      const without = searchLayout({ ...request, pinned });
+      const { choice, best } = searchLayout({ ...request, pinned, workspaceOf });
+      const costs = clusterCosts(request.cluster, choice.mesh);
+      const train = traced(choice.microBatchSize);
+      const plan = buildPlan({ ...choice, train, optimizer: OPTIMIZER, costs, workspaceOf });
+      const exact = plan.ranks.map(rankMemory);
+      const [peak, taken] = [exact.map((one) => one.peakBytes), exact.map((one) => one.workspaceBytes)].map((of) =>
+        Math.max(...of),
+      );
+      expect(taken).toBeGreaterThan(0.05 * peak!);
+      expect(best.peakBytes - without.best.peakBytes).toBeGreaterThan(0.9 * taken!);
+      expect(Math.abs(best.peakBytes / peak! - 1)).toBeLessThan(0.1);
+    }
   });
 
   it('splits the optimizer state over replicas where that makes room', () => {

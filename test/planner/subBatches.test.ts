@@ -28,7 +28,14 @@ function inputOf(batch = BATCH, length = 128): PlanInput {
 function cluster(deviceName: string, linkName: string): ClusterCosts {
   const device = deviceByName(deviceName);
   const link = linkByName(linkName);
-  return { device, operators: rooflineCosts(device), pipelineLink: link, dataLink: link, tensorLink: link };
+  return {
+    device,
+    operators: rooflineCosts(device),
+    pipelineLink: link,
+    dataLink: link,
+    tensorLink: link,
+    tiedLink: link,
+  };
 }
 
 const trains = (options: Partial<PlanInput>, input = inputOf()) => buildPlan({ ...input, ...options });

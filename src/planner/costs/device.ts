@@ -5,8 +5,8 @@ export interface DeviceModel {
   readonly name: string;
   /** Matrix products and convolutions: FLOP/s, by the FLOPs of one. */
   readonly productFlops: RateCurve;
-  /** Fused attention and its gradient, which run slower than products where they were measured: FLOP/s. Absent: as products. */
-  readonly attentionFlops?: { readonly forward: number; readonly gradient: number } | undefined;
+  /** Kernels measured by themselves: FLOP/s. Others are like products, or like everything else. */
+  readonly kernelFlops?: Readonly<Record<string, number>> | undefined;
   /** Everything else: FLOP/s as graph/cost.ts counts them. */
   readonly vectorFlopsPerSecond: number;
   /** Bytes read and written per second, by the bytes of one kernel. */

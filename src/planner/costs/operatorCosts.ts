@@ -51,13 +51,10 @@ export function rooflineCosts(device: DeviceModel): OperatorCosts {
 }
 
 function arithmeticRate(device: DeviceModel, kernel: string, flops: number): number {
-  if (!isProduct(kernel)) return device.vectorFlopsPerSecond;
-  const attention = ATTENTION.exec(kernel);
-  if (attention === null || device.attentionFlops === undefined) return rateAt(device.productFlops, flops);
-  return attention[1] === undefined ? device.attentionFlops.forward : device.attentionFlops.gradient;
+  const own = device.kernelFlops?.[kernel];
+  if (own !== undefined) return own;
+  return isProduct(kernel) ? rateAt(device.productFlops, flops) : device.vectorFlopsPerSecond;
 }
-
-const ATTENTION = /^Merak(?:Packed)?Attention(Grad)?$/;
 
 /** Seconds of a kernel call, measured; null when it cannot be run alone. */
 export type NodeTimer = (graph: Graph, node: Node) => number | null;

@@ -9,7 +9,7 @@ import { ringTransfer } from './collectives.js';
 import type { DeviceModel } from './device.js';
 import type { OperatorCosts } from './operatorCosts.js';
 import { executableSeconds } from './programSeconds.js';
-import { rateAt } from './rates.js';
+import { updateSeconds } from './update.js';
 
 export interface ClusterCosts {
   readonly device: DeviceModel;
@@ -18,14 +18,13 @@ export interface ClusterCosts {
   readonly pipelineLink: Link;
   readonly dataLink: Link;
   readonly tensorLink: Link;
+  /** Between stages, and their replicas, that reduce the gradients of a parameter they share. */
+  readonly tiedLink: Link;
   /** Default 'background'. */
   readonly transfers?: SimulationInput['transfers'];
   /** Processors that all ranks share; absent: each has its own. */
   readonly numProcessors?: number;
 }
-
-/** Bytes moved per gradient byte by an optimizer's update: reads and writes of the value, the gradient and its moments. */
-const UPDATE_TRAFFIC = { sgd: 3, momentum: 5, rmsprop: 7, adam: 7 } as const;
 
 /**
  * The pipeline of replica 0 and tensor rank 0; the others do the same at the same time. Links: per boundary of virtual stages
@@ -81,7 +80,7 @@ export function planSimulation(plan: Plan, costs: ClusterCosts, name = 'train'):
       ? {}
       : { processors: { count: costs.numProcessors, copies: mesh.dp * mesh.tp } }),
     collectives: mergeTied(collectives),
-    updateSeconds: stages.map(({ rank }) => updateSeconds(rank, costs.device)),
+    updateSeconds: stages.map(({ rank }) => stageUpdateSeconds(rank, costs.device)),
   };
 }
 
@@ -114,7 +113,7 @@ function bucketCollectives(
     if (ranks.length <= 1) return [];
     const numStages = ranks.length / dp;
     const members = [...new Set(ranks.map((one) => stageOf(rank, one)))];
-    const link = addLink(numStages > 1 ? costs.pipelineLink : costs.dataLink);
+    const link = addLink(numStages > 1 ? costs.tiedLink : costs.dataLink);
     const transfer = ringTransfer(4 * length, ranks.length, links, [link]);
     return [{ name: numStages > 1 ? `tied ${members.join('+')}` : `gradients ${stage}`, stages: members, transfer }];
   });
@@ -130,10 +129,7 @@ function mergeTied(collectives: readonly Collective[]): Collective[] {
   return [...new Map(collectives.map((one) => [one.name, one])).values()];
 }
 
-/** Zeroing the gradients at the start of the step counts here too: one write more. */
-function updateSeconds({ persistentSpaces, optimizer }: RankPlan, device: DeviceModel): number {
-  const gradients = persistentSpaces.find(({ space }) => space === 'gradients')?.bytesPerSlot ?? 0;
-  if (gradients === 0) return 0;
-  const bytes = gradients * (UPDATE_TRAFFIC[optimizer.kind] + 1);
-  return device.launchSeconds + bytes / rateAt(device.memoryBytesPerSecond, bytes);
+function stageUpdateSeconds({ gradientBuckets, optimizer }: RankPlan, device: DeviceModel): number {
+  const owned = gradientBuckets.reduce((sum, { length, pieceLength = length }) => sum + 4 * pieceLength, 0);
+  return updateSeconds(owned, optimizer, device);
 }

@@ -14,7 +14,7 @@ const curve = z
 const link = z.strictObject({ name: z.string(), latencySeconds: z.number().min(0), bytesPerSecond: positive });
 
 const profileSchema = z.strictObject({
-  version: z.literal(1),
+  version: z.literal(2),
   /** ISO date and time. */
   measuredAt: z.string(),
   machine: z.string(),
@@ -22,7 +22,7 @@ const profileSchema = z.strictObject({
   device: z.strictObject({
     name: z.string(),
     productFlops: curve,
-    attentionFlops: z.strictObject({ forward: positive, gradient: positive }).optional(),
+    kernelFlops: z.record(z.string(), positive).optional(),
     vectorFlopsPerSecond: positive,
     memoryBytesPerSecond: curve,
     launchSeconds: z.number().min(0),
@@ -33,7 +33,7 @@ const profileSchema = z.strictObject({
 });
 
 export interface Profile {
-  readonly version: 1;
+  readonly version: 2;
   readonly measuredAt: string;
   readonly machine: string;
   /** Of each rank. */

@@ -55,6 +55,17 @@ export function programSeconds(program: Program, costs: ProgramCosts): number {
   return seconds;
 }
 
+/** In step with the program's nodes, each by itself: exchanges that others hide count whole. */
+export function secondsByNode(program: Program, costs: ProgramCosts): number[] {
+  const graph = programGraph(program);
+  const producer = new Map<number, Node>();
+  return graph.nodes.map((node) => {
+    const seconds = startsExchange(node) ? callSeconds(graph, node, costs) : nodeSeconds(graph, node, producer, costs);
+    for (const output of node.outputs) producer.set(output, node);
+    return seconds;
+  });
+}
+
 function nodeSeconds(graph: Graph, node: Node, producer: ReadonlyMap<number, Node>, costs: ProgramCosts): number {
   const { operators } = costs;
   if (isExchange(node)) return callSeconds(graph, node, costs);

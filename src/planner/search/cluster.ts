@@ -32,6 +32,7 @@ export function localCluster(workers: number, numCores: number, memoryBytes: num
   const threads = Math.max(1, Math.floor(numCores / workers));
   const core = profile?.device ?? deviceByName('cpu');
   const speedUp = threads / (profile?.threads ?? 1);
+  const own = Object.entries(core.kernelFlops ?? {}).map(([kernel, rate]) => [kernel, rate * speedUp] as const);
   const faster = ({ size, rate }: { readonly size: number; readonly rate: number }) => ({ size, rate: rate * speedUp });
   const shared = linkByName('shm');
   return {
@@ -39,6 +40,7 @@ export function localCluster(workers: number, numCores: number, memoryBytes: num
     device: {
       ...core,
       productFlops: core.productFlops.map(faster),
+      ...(core.kernelFlops === undefined ? {} : { kernelFlops: Object.fromEntries(own) }),
       vectorFlopsPerSecond: core.vectorFlopsPerSecond * speedUp,
       memoryBytesPerSecond: core.memoryBytesPerSecond.map(faster),
       memoryBytes,
@@ -73,6 +75,7 @@ export function clusterCosts(cluster: Cluster, mesh: Mesh): ClusterCosts {
     tensorLink: meeting(join(mesh.tp, 1)),
     dataLink: meeting(join(mesh.tp * mesh.dp, mesh.tp)),
     pipelineLink: join(mesh.tp * mesh.dp * mesh.pp, mesh.tp * mesh.dp),
+    tiedLink: meeting(join(mesh.tp * mesh.dp * mesh.pp, mesh.tp)),
     transfers: cluster.transfers,
     ...(cluster.numProcessors === undefined ? {} : { numProcessors: cluster.numProcessors }),
   };

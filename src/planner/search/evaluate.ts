@@ -7,9 +7,9 @@ import type { OptimizerPlan } from '../../plan/plan.js';
 import { assignFreely, assignWithin, stageStarts } from '../balance.js';
 import { ringTransfer } from '../costs/collectives.js';
 import type { ClusterCosts } from '../costs/planSimulation.js';
-import { rateAt } from '../costs/rates.js';
-import type { StageConditions, StageCosts, StageEstimate } from '../stageCosts.js';
+import type { SharedParameter, StageConditions, StageCosts, StageEstimate } from '../stageCosts.js';
 import type { LayoutChoice } from './candidates.js';
+import { closedAt, closingOf } from './closing.js';
 import { workersPerCore } from './cluster.js';
 import { type Hop, play } from './playOrder.js';
 import { knownSchedule, type ScheduleCache, SETTLED, scheduleFor, settledSchedule } from './schedules.js';
@@ -41,6 +41,8 @@ export interface Staged {
   readonly stageOfShard: readonly number[];
   /** By virtual stage. */
   readonly stages: readonly StageEstimate[];
+  /** Parameters that several shards use, and so perhaps several stages. */
+  readonly shared: readonly SharedParameter[];
   readonly fits: boolean;
   readonly peakBytes: number;
   /** No simulation of these stages is faster. */
@@ -101,6 +103,7 @@ export function stage(
     costs,
     stageOfShard,
     stages,
+    shared: table.shared,
     fits: choice.numChunks === 1 ? stages.every(({ fits }) => fits) : Math.max(...stageBytes) <= memoryLimitBytes,
     peakBytes: Math.max(...stageBytes),
     leastSeconds: Math.max(least, sharing > 1 ? shared : 0),
@@ -149,19 +152,16 @@ function byStage(layout: ChunkLayout, stages: readonly StageEstimate[], of: (one
 
 const HANDED_OVER = { activation: { bytes: 0, route: [] }, gradient: { bytes: 0, route: [] } };
 
-/** Bytes moved per gradient byte by zeroing it and by the optimizer's reads and writes. */
-const UPDATE_TRAFFIC = { sgd: 4, momentum: 6, rmsprop: 8, adam: 8 } as const;
-
 /** The step of a staged choice for the simulator, with its own number of micro-batches unless another is given. */
 export function stepInput(
-  { choice, costs, schedule, stages }: Staged,
+  staged: Staged,
   optimizer: OptimizerPlan,
-  numMicroBatches = choice.numMicroBatches,
+  numMicroBatches = staged.choice.numMicroBatches,
 ): SimulationInput {
+  const { choice, costs, schedule, stages } = staged;
   const { mesh } = choice;
   const links: Link[] = [];
   const addLink = (link: Link) => links.push(link) - 1;
-  const trainableBytes = byStage(schedule, stages, (one) => one.trainableBytes);
   const boundaries = stages.slice(0, -1).map((one, index) => {
     if (placeOf(schedule, index).stage === placeOf(schedule, index + 1).stage) return HANDED_OVER;
     const [down, up] = [addLink(costs.pipelineLink), addLink(costs.pipelineLink)];
@@ -170,16 +170,9 @@ export function stepInput(
       gradient: { bytes: stages[index + 1]?.sentGradientBytes ?? 0, route: [up] },
     };
   });
-  const collectives = trainableBytes.flatMap((bytes, index): Collective[] => {
-    if (mesh.dp === 1) return [];
-    const transfer = ringTransfer(bytes, mesh.dp, [costs.dataLink], [0]);
-    return [
-      { name: `gradients ${index}`, stages: [index], transfer: { ...transfer, route: [addLink(costs.dataLink)] } },
-    ];
-  });
-  const updateSeconds = trainableBytes.map((owned) => {
-    const bytes = Math.max(1, (owned * UPDATE_TRAFFIC[optimizer.kind]) / (choice.shardOptimizer ? mesh.dp : 1));
-    return (workersPerCore(costs, mesh) * bytes) / rateAt(costs.device.memoryBytesPerSecond, bytes);
+  const closing = closingOf(staged, optimizer);
+  const collectives = closing.reductions.map(({ name, stages: members, bytes, numRanks, link }): Collective => {
+    return { name, stages: members, transfer: ringTransfer(bytes, numRanks, links, [addLink(link)]) };
   });
   return {
     schedule: scheduleFor(choice, numMicroBatches),
@@ -191,7 +184,7 @@ export function stepInput(
       ? {}
       : { processors: { count: costs.numProcessors, copies: mesh.dp * mesh.tp } }),
     collectives,
-    updateSeconds,
+    updateSeconds: closing.updateSeconds,
   };
 }
 
@@ -236,24 +229,14 @@ export function time(staged: Staged, optimizer: OptimizerPlan, cache: ScheduleCa
 }
 
 function playStep(staged: Staged, optimizer: OptimizerPlan, cache: ScheduleCache, micros: number): StepTime {
-  const { choice, costs, stages, schedule } = staged;
-  const { mesh, shardOptimizer } = choice;
+  const { choice, costs, stages } = staged;
   const { order } = knownSchedule(choice, micros, cache);
   const { latencySeconds, bytesPerSecond } = costs.pipelineLink;
   const hop = (bytes: number): Hop => ({ occupiedSeconds: bytes / bytesPerSecond, latencySeconds });
   const hops = stages.flatMap((one, index) => [hop(one.sentBytes), hop(stages[index + 1]?.sentGradientBytes ?? 0)]);
   const ends = play(order, virtualSeconds(stages), hops);
-  const closing = byStage(schedule, stages, (one) => one.trainableBytes).map((owned) => {
-    const ring = ringTransfer(owned, mesh.dp, [costs.dataLink], [0]);
-    const reducing =
-      mesh.dp === 1
-        ? 0
-        : ring.bytes / costs.dataLink.bytesPerSecond + costs.dataLink.latencySeconds + (ring.latencySeconds ?? 0);
-    const bytes = Math.max(1, (owned * UPDATE_TRAFFIC[optimizer.kind]) / (shardOptimizer ? mesh.dp : 1));
-    return reducing + bytes / rateAt(costs.device.memoryBytesPerSecond, bytes);
-  });
   const pipelineSeconds = Math.max(...ends);
-  return { pipelineSeconds, stepSeconds: Math.max(...ends.map((end, index) => end + (closing[index] ?? 0))) };
+  return { pipelineSeconds, stepSeconds: Math.max(...closedAt(closingOf(staged, optimizer), ends)) };
 }
 
 /**

@@ -2,7 +2,7 @@
 import type { Graph } from '../../graph/graph.js';
 import { requireShards } from '../../partitioner/assignStages.js';
 import { EventQueue } from '../../pipeline/eventQueue.js';
-import type { OptimizerPlan } from '../../plan/plan.js';
+import type { OptimizerPlan, WorkspaceOf } from '../../plan/plan.js';
 import type { Precision } from '../fuse.js';
 import { candidateChoices, type LayoutChoice, type Pinned, SCHEDULES } from './candidates.js';
 import { type Cluster, clusterCosts } from './cluster.js';
@@ -27,6 +27,8 @@ export interface SearchRequest {
   readonly memoryLimitBytes?: number | undefined;
   /** Default 'f32'. */
   readonly precision?: Precision | undefined;
+  /** What kernels take on the device. Default: nobody says, and memory is counted without. */
+  readonly workspaceOf?: WorkspaceOf | undefined;
   /** Made for the same model, cluster, optimizer and precision: searches that differ in what is pinned share them. */
   readonly tables?: Tables | undefined;
 }

@@ -5,7 +5,7 @@ import type { Graph } from '../../graph/graph.js';
 import { tensorType } from '../../partitioner/producers.js';
 import { shardGraph } from '../../partitioner/shardGraph.js';
 import { numMoments } from '../../plan/parameters.js';
-import type { OptimizerPlan } from '../../plan/plan.js';
+import type { OptimizerPlan, WorkspaceOf } from '../../plan/plan.js';
 import type { Assignment } from '../../tensorparallel/assignment.js';
 import { localise } from '../../tensorparallel/localise.js';
 import type { SequenceParallel } from '../../tensorparallel/search.js';
@@ -36,6 +36,8 @@ export interface TablesInput {
   readonly cluster: Cluster;
   readonly optimizer: OptimizerPlan;
   readonly precision?: Precision | undefined;
+  /** What kernels take on the device; default: nobody says, and memory is counted without. */
+  readonly workspaceOf?: WorkspaceOf | undefined;
 }
 
 interface Profiled {
@@ -43,7 +45,7 @@ interface Profiled {
   readonly input: StageCostsInput;
 }
 
-export function makeTables({ traceAt, cluster, optimizer, precision }: TablesInput): Tables {
+export function makeTables({ traceAt, cluster, optimizer, precision, workspaceOf }: TablesInput): Tables {
   const graphs = new Map<number, Graph>();
   const assignments = new Map<string, { readonly assignment: Assignment; readonly graph: Graph }>();
   const profiles = new Map<string, Profiled | undefined>();
@@ -70,7 +72,7 @@ export function makeTables({ traceAt, cluster, optimizer, precision }: TablesInp
       if (local === undefined) return undefined;
       const { operators, tensorLink } = clusterCosts(cluster, key.mesh);
       const costs = { operators, tensorLink, tensorRanks: key.mesh.tp };
-      const shards = profileShards(local, shardGraph(local, { atLeast }), costs, precision);
+      const shards = profileShards(local, shardGraph(local, { atLeast }), costs, { precision, workspaceOf });
       const parameterBytes = local.parameters.map(({ value }) => valueBytes(tensorType(local, value)));
       const trainable = local.parameters.map((parameter) => parameter.trainable);
       return { local, input: { shards, parameterBytes, trainable, numMoments: numMoments(optimizer) } };

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MerakError } from '../../../src/errors.js';
 import type { Graph, Node } from '../../../src/graph/graph.js';
+import type { KernelCall } from '../../../src/graph/kernelCall.js';
 import { oneForwardOneBackward } from '../../../src/pipeline/oneForwardOneBackward.js';
 import { simulate } from '../../../src/pipeline/simulate.js';
 import type { Program } from '../../../src/plan/plan.js';
@@ -225,19 +226,28 @@ describe('collectives', () => {
 
 describe('calibration', () => {
   const truth = deviceByName('rtx3090');
-  it('gets back the device that a timer obeys, through a file', () => {
+  it('gets back the device that a stopwatch obeys, through a file', async () => {
     const roofline = rooflineCosts(truth);
-    const measured = calibrateDevice((graph, node) => roofline.nodeSeconds(graph, node), 'mine', 1e9);
+    const knows = ({ node }: KernelCall) => !node.kernel.startsWith('Conv2D');
+    const stopwatch = async (calls: readonly KernelCall[]) =>
+      calls.map((call) => (knows(call) ? roofline.nodeSeconds(call.graph, call.node) : null));
+    const measured = await calibrateDevice(stopwatch, 'mine', 1e9);
     expect(measured.launchSeconds / truth.launchSeconds).toBeCloseTo(1, 2);
     expect(measured.productFlops.at(-1)!.rate / rateAt(truth.productFlops, 1)).toBeCloseTo(1, 1);
     expect(measured.memoryBytesPerSecond.at(-1)!.rate / rateAt(truth.memoryBytesPerSecond, 1)).toBeCloseTo(1, 1);
-    const profile = { version: 1, measuredAt: 'now', machine: 'm', threads: 1, device: measured } as const;
+    expect(measured.kernelFlops).not.toHaveProperty('Conv2D');
+    // A kernel with a rate of its own is priced by it, of any size that arithmetic limits.
+    const { MerakAttention: own = 0 } = measured.kernelFlops ?? {};
+    const slower = rooflineCosts({ ...measured, kernelFlops: { BatchMatMul: own / 2 } });
+    const one = product(2048, 2048, 2048);
+    expect(slower.nodeSeconds(one.graph, one.node)).toBeCloseTo(2 ** 34 / (own / 2) + measured.launchSeconds, 9);
+    const profile = { version: 2, measuredAt: 'now', machine: 'm', threads: 1, device: measured } as const;
     expect(parseProfile(JSON.stringify(profile), 'p.json')).toEqual(profile);
   });
 
   it('a bad profile names the key', () => {
     expect(failure(() => parseProfile('{', 'p.json')).path).toBe('p.json');
-    const bad = { version: 1, measuredAt: '', machine: '', threads: 0, device: {} };
+    const bad = { version: 2, measuredAt: '', machine: '', threads: 0, device: {} };
     const error = failure(() => parseProfile(JSON.stringify(bad), 'p.json'));
     expect([error.code, error.path]).toEqual(['config/invalid', 'p.json: threads']);
   });

@@ -27,7 +27,14 @@ const plan = (change: Partial<PlanInput>): Plan =>
 // A device without launches: time is then proportional to work.
 const device = { ...deviceByName('cpu'), launchSeconds: 0 };
 const [pipelineLink, dataLink] = [linkByName('shm'), linkByName('eth10')];
-const costs = { device, operators: rooflineCosts(device), pipelineLink, dataLink, tensorLink: pipelineLink };
+const costs = {
+  device,
+  operators: rooflineCosts(device),
+  pipelineLink,
+  dataLink,
+  tensorLink: pipelineLink,
+  tiedLink: pipelineLink,
+};
 const input = (built: Plan) => planSimulation(built, costs);
 
 function nodes(built: Plan, kind: Program['kind'], pp: number): string[] {

@@ -1,0 +1,77 @@
+/** What is measured of a device: kernel calls of the sizes that training is made of. */
+import { type KernelCall, kernelCall } from '../../graph/kernelCall.js';
+
+/** All launch. */
+export const LAUNCH: KernelCall = kernelCall('Add', { a: [1], b: [1] }, [[1]]);
+
+/** Sides of the square products measured. */
+const PRODUCT_SIDES = [16, 32, 64, 128, 256, 512, 1024] as const;
+/** A layer's product forward, for its input's gradient and for its weight's: training runs each as often. */
+const ORIENTATIONS = [
+  { transposeA: false, transposeB: false },
+  { transposeA: false, transposeB: true },
+  { transposeA: true, transposeB: false },
+] as const;
+
+/** By size, each in every orientation. */
+export const PRODUCTS: readonly (readonly KernelCall[])[] = PRODUCT_SIDES.map((n) =>
+  ORIENTATIONS.map((attrs) => kernelCall('BatchMatMul', { a: [n, n], b: [n, n] }, [[n, n]], attrs)),
+);
+
+/** Elements of the vectors added: from first-level cache to main memory. */
+const VECTOR_LENGTHS = [1 << 10, 1 << 13, 1 << 16, 1 << 19, 1 << 22, 1 << 24] as const;
+
+export const VECTORS: readonly KernelCall[] = VECTOR_LENGTHS.map((n) => kernelCall('Add', { a: [n], b: [n] }, [[n]]));
+
+/** Long enough to hide the launch, short enough to stay in cache: time is arithmetic. */
+export const ARITHMETIC: KernelCall = kernelCall('Tanh', { x: [1 << 13] }, [[1 << 13]]);
+
+/** Samples, positions, heads and size of a head in the attention measured. */
+const [SAMPLES, LENGTH, HEADS, SIZE] = [4, 128, 6, 64] as const;
+const ROWS = [SAMPLES * LENGTH] as const;
+const X = [SAMPLES * LENGTH, HEADS * SIZE] as const;
+const WIDTH = [HEADS * SIZE] as const;
+const PER_HEAD = [SAMPLES, LENGTH, HEADS, SIZE] as const;
+const LOGSUMEXP = [SAMPLES, HEADS, LENGTH] as const;
+const QKV = [SAMPLES, LENGTH, 3 * HEADS * SIZE] as const;
+const CAUSAL = { causal: true, scale: 1 / Math.sqrt(SIZE) };
+const PACKED = { ...CAUSAL, headShape: [...PER_HEAD] };
+const LABELS = { shape: ROWS, dtype: 'int32' } as const;
+const NORMED = { epsilon: 1e-5 };
+const IMAGE = [8, 16, 16, 64] as const;
+const FILTER = [3, 3, 64, 64] as const;
+const WINDOW = { strides: [1, 1], pad: 'same', dataFormat: 'NHWC', dilations: [1, 1] };
+
+/** Kernels whose arithmetic is neither a plain product nor a plain sweep: each has a rate of its own. */
+export const KERNELS: readonly KernelCall[] = [
+  kernelCall('MerakAttention', { q: PER_HEAD, k: PER_HEAD, v: PER_HEAD }, [PER_HEAD, LOGSUMEXP], CAUSAL),
+  kernelCall(
+    'MerakAttentionGrad',
+    { dy: PER_HEAD, q: PER_HEAD, k: PER_HEAD, v: PER_HEAD, out: PER_HEAD, logsumexp: LOGSUMEXP },
+    [PER_HEAD, PER_HEAD, PER_HEAD],
+    CAUSAL,
+  ),
+  kernelCall('MerakPackedAttention', { qkv: QKV }, [PER_HEAD, LOGSUMEXP], PACKED),
+  kernelCall(
+    'MerakPackedAttentionGrad',
+    { dy: PER_HEAD, out: PER_HEAD, logsumexp: LOGSUMEXP, qkv: QKV },
+    [QKV],
+    PACKED,
+  ),
+  kernelCall('MerakGelu', { x: X }, [X], { approximate: 'tanh' }),
+  kernelCall('MerakGeluGrad', { dy: X, x: X }, [X], { approximate: 'tanh' }),
+  kernelCall('MerakLayerNorm', { x: X, gamma: WIDTH, beta: WIDTH }, [X, ROWS, ROWS], NORMED),
+  kernelCall('MerakLayerNormGrad', { dy: X, x: X, gamma: WIDTH, mean: ROWS, rstd: ROWS }, [X, WIDTH, WIDTH]),
+  kernelCall('MerakSoftmaxCrossEntropy', { logits: X, labels: LABELS }, [ROWS, ROWS], {
+    vocabOffset: 0,
+    vocabLimit: WIDTH[0],
+  }),
+  kernelCall('MerakSoftmaxCrossEntropyGrad', { dy: ROWS, logits: X, labels: LABELS, logsumexp: ROWS }, [X], {
+    vocabOffset: 0,
+    vocabLimit: WIDTH[0],
+  }),
+  kernelCall('Sum', { x: X }, [WIDTH], { axis: [0], keepDims: false }),
+  kernelCall('Conv2D', { x: IMAGE, filter: FILTER }, [IMAGE], WINDOW),
+  kernelCall('Conv2DBackpropInput', { dy: IMAGE, filter: FILTER }, [IMAGE], { ...WINDOW, inputShape: [...IMAGE] }),
+  kernelCall('Conv2DBackpropFilter', { x: IMAGE, dy: IMAGE }, [FILTER], { ...WINDOW, filterShape: [...FILTER] }),
+];
