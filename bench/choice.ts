@@ -58,8 +58,8 @@ for (const [, make] of MAKERS.filter(([name]) => name.includes(flags.only))) {
     const train = subject.traceAt(choice.microBatchSize);
     try {
       const plan = buildPlan({ ...choice, train, optimizer: ADAM, costs });
-      const seconds = await measurePlan(plan, subject, Number(flags.steps));
-      measured.push({ choice, seconds, predicted: simulate(planSimulation(plan, costs)).stepSeconds });
+      const { seconds, others } = await measurePlan(plan, subject, Number(flags.steps));
+      measured.push({ choice, seconds, others, predicted: simulate(planSimulation(plan, costs)).stepSeconds });
     } catch (error) {
       process.stderr.write(
         `${describeChoice(choice)}: ${error instanceof Error ? error.message.split('\n')[0] : error}\n`,

@@ -49,7 +49,7 @@ const planned = (recompute: RecomputeMode, memoryLimitBytes?: number) =>
 const run = async (plan: ReturnType<typeof planned>) => ({
   peakBytes: largestPeakBytes(plan),
   predicted: simulate(planSimulation(plan, costs)).stepSeconds,
-  measured: await measurePlan(plan, subject, Number(flags.steps)),
+  measured: (await measurePlan(plan, subject, Number(flags.steps))).seconds,
 });
 
 const [full, none] = [await run(planned('full')), await run(planned('none'))];

@@ -37,16 +37,24 @@ ensureKernels('cpu');
 const subject = exampleGpt(BATCH);
 const { profile, cluster } = await thisMachine(flags.profile);
 
+const timer = nodeTimer({ threads: 1 });
 const results = [];
 for (const [name, layout] of LAYOUTS.filter(([name]) => name.includes(flags.only ?? ''))) {
   const microBatchSize = BATCH / layout.mesh.dp / (layout.numMicroBatches ?? 1);
   const costs = clusterCosts(cluster, layout.mesh);
   const plan = buildPlan({ train: subject.traceAt(microBatchSize), optimizer: ADAM, microBatchSize, costs, ...layout });
-  const operators = timedCosts(nodeTimer({ threads: 1 }), costs.operators);
+  const operators = timedCosts(timer, costs.operators);
   const rates = simulate(planSimulation(plan, costs));
   const timed = simulate(planSimulation(plan, { ...costs, operators }));
   const measured = await measurePlan(plan, subject, Number(flags.steps));
-  results.push({ name, rates: rates.stepSeconds, operators: timed.stepSeconds, bubble: rates.bubble, measured });
+  results.push({
+    name,
+    rates: rates.stepSeconds,
+    operators: timed.stepSeconds,
+    bubble: rates.bubble,
+    measured: measured.seconds,
+    others: measured.others,
+  });
 }
 
 const off = (predicted: number, measured: number) => predicted / measured - 1;
@@ -54,8 +62,8 @@ const missed = results.filter(({ rates, measured }) => Math.abs(off(rates, measu
 console.log(
   renderTable({
     title: `Simulator and engine: ${subject.name}, ${BATCH} samples of 128 tokens per step`,
-    columns: ['layout', 'measured', 'by profile', 'off', 'by operators', 'off', 'bubble'],
-    rows: results.map(({ name, rates, operators, bubble, measured }) => [
+    columns: ['layout', 'measured', 'by profile', 'off', 'by operators', 'off', 'bubble', 'others'],
+    rows: results.map(({ name, rates, operators, bubble, measured, others }) => [
       name,
       milliseconds(measured),
       milliseconds(rates),
@@ -63,9 +71,11 @@ console.log(
       milliseconds(operators),
       percent(off(operators, measured)),
       `${(bubble * 100).toFixed(0)} %`,
+      others.toFixed(2),
     ]),
     notes: [
       `${profile.machine}, ${availableParallelism()} processors, one thread per rank, load ${loadavg()[0]?.toFixed(1)}; the middle of ${flags.steps} steps`,
+      'others: cores that other processes had during the steps that count, on average',
       'by profile: what `merak profile` measured and the roofline rule; by operators: each distinct kernel call timed alone',
       `mark: by profile within ${100 * MARK} %: ${missed.length === 0 ? 'reached' : `missed by ${missed.map(({ name }) => name).join(', ')}`}`,
     ],

@@ -2,14 +2,47 @@
 import type { Plan } from '../../src/plan/plan.js';
 import type { ArenaHandle, StepResult } from '../../src/runtime/device.js';
 import { NativeDevice } from '../../src/runtime/native/device.js';
+import { watchOthers } from '../../src/runtime/othersLoad.js';
 import type { Subject } from './subject.js';
 
-/** Seconds of the slowest rank in the middle of the steps, in order of time; the first step is left out. */
-export async function measurePlan(plan: Plan, subject: Subject, numSteps: number): Promise<number> {
-  const seconds = (await runPlan(plan, subject, numSteps)).map((results) =>
-    Math.max(...results.map((result) => result.seconds)),
-  );
-  return seconds.sort((a, b) => a - b)[Math.floor(seconds.length / 2)] ?? Number.NaN;
+/** Cores that other processes may have during a step that counts. */
+const QUIET = 0.05;
+/** Steps are repeated until enough were quiet, at most so many times as many. */
+const PATIENCE = 4;
+
+export interface Measured {
+  /** Of the slowest rank in the middle of the quiet steps, in order of time; the first step is left out. */
+  readonly seconds: number;
+  /** Cores that other processes had during the steps that count, on average. */
+  readonly others: number;
+}
+
+/** Where too few steps are quiet, the quietest count. */
+export async function measurePlan(plan: Plan, subject: Subject, numSteps: number): Promise<Measured> {
+  const steps: Measured[] = [];
+  let othersSince = watchOthers();
+  const onStep = (results: StepResult[]) => {
+    steps.push({ seconds: Math.max(...results.map((result) => result.seconds)), others: othersSince() });
+    othersSince = watchOthers();
+    // The first step warms up.
+    return steps.slice(1).filter(({ others }) => others <= QUIET).length >= numSteps;
+  };
+  await runPlan(plan, subject, PATIENCE * numSteps, { onStep });
+  const counted = steps
+    .slice(1)
+    .sort((a, b) => a.others - b.others)
+    .slice(0, numSteps);
+  const seconds = counted.map((step) => step.seconds).sort((a, b) => a - b);
+  return {
+    seconds: seconds[Math.floor(seconds.length / 2)] ?? Number.NaN,
+    others: counted.reduce((sum, step) => sum + step.others, 0) / counted.length,
+  };
+}
+
+export interface RunOptions {
+  readonly record?: boolean;
+  /** Called after each step, the first included; ends the run by true. */
+  readonly onStep?: (results: StepResult[]) => boolean;
 }
 
 /** By step, then rank; the first step is left out. */
@@ -17,7 +50,7 @@ export async function runPlan(
   plan: Plan,
   subject: Subject,
   numSteps: number,
-  { record = false } = {},
+  { record = false, onStep = () => false }: RunOptions = {},
 ): Promise<StepResult[][]> {
   const devices = plan.ranks.map(() => new NativeDevice({ threads: 1 }));
   const handles: ArenaHandle[] = [];
@@ -40,7 +73,9 @@ export async function runPlan(
     for (let step = 0; step <= numSteps; step++) {
       const inputs = subject.inputs(numSamples, step);
       const input = { step, seed: 1, learningRate: 1e-4, timeoutSeconds: 100, inputs, record };
-      steps.push(await Promise.all(devices.map((device) => device.run('train', input))));
+      const results = await Promise.all(devices.map((device) => device.run('train', input)));
+      steps.push(results);
+      if (onStep(results)) break;
     }
     return steps.slice(1);
   } finally {

@@ -9,6 +9,7 @@ import type { Profile } from '../planner/costs/profile.js';
 import { profilePath } from '../planner/costs/profileFile.js';
 import { timeCalls } from '../runtime/native/timeCalls.js';
 import { timeLink } from '../runtime/native/timeLink.js';
+import { watchOthers } from '../runtime/othersLoad.js';
 
 /**
  * Takes some seconds; for ranks of `threads` threads each. All ranks that the cores hold run the same meanwhile, since a core is
@@ -32,12 +33,22 @@ export async function measureProfile(threads: number): Promise<Profile> {
   };
 }
 
+/** Cores that other processes have while the machine is measured, on average. */
+const WORTH_A_WARNING = 0.1;
+
 /** Prints and writes the profile; returns the exit code. */
 export async function profile(options: {
   readonly threads: number;
   readonly report?: string | undefined;
 }): Promise<number> {
+  const othersSince = watchOthers();
   const measured = await measureProfile(options.threads);
+  const others = othersSince();
+  if (others > WORTH_A_WARNING) {
+    process.stderr.write(
+      `merak: other processes had ${others.toFixed(1)} cores meanwhile: on a still machine the figures are better\n`,
+    );
+  }
   const file = options.report ?? profilePath();
   writeProfile(file, measured);
   process.stdout.write(`${renderProfile(measured)}\nwritten to ${file}\n`);

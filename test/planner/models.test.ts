@@ -101,13 +101,13 @@ describe('convolutions with skip connections', () => {
 });
 
 describe('a hundred layers on 64 stages', () => {
-  it('are balanced within seconds, the embedding and the head weighed in', () => {
+  // How long it takes: bench/planning.ts.
+  it('are balanced, the embedding and the head weighed in', () => {
     const fields = ['tokens', 'targets'].map((name) => ({ name, shape: [32], dtype: 'int32' as const }));
     const model = lazy(() =>
       gpt({ vocabularySize: 4096, contextLength: 32, numLayers: 100, numHeads: 2, hiddenSize: 128 }),
     );
     const graph = optimizeGraph(traceModel(model, 'train', fields, 1).graph);
-    const start = performance.now();
     const schedule = oneForwardOneBackward(64, 128);
     const shards = shardGraph(graph, { atLeast: 64 });
     const stageOfShard = balanceStages(graph, shards, 1, {
@@ -118,8 +118,6 @@ describe('a hundred layers on 64 stages', () => {
       costs: localCosts(),
       numMoments: 2,
     });
-    // Well under 5 s on a machine that does nothing else.
-    expect((performance.now() - start) / 1000).toBeLessThan(15);
     expect(new Set(stageOfShard).size).toBe(64);
     const sizes = Array.from({ length: 64 }, (_, stage) => stageOfShard.filter((one) => one === stage).length);
     // The head alone costs more than two layers: its stage holds fewer shards than the others.

@@ -27,6 +27,6 @@ export interface DataSheet {
   readonly memoryBytesPerSecond: number;
   readonly memoryBytes: number;
   readonly source: string;
-  /** A page at which the figures were checked (2026-11-23); undefined for what was measured. */
+  /** A page at which figures of the source were checked (2026-11-28); undefined for what was measured. */
   readonly page?: string;
 }

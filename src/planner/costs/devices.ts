@@ -15,8 +15,9 @@ export const DATA_SHEETS: readonly DataSheet[] = [
     memoryBytesPerSecond: 936 * GIGA,
     memoryBytes: 24 * 2 ** 30,
     source: 'NVIDIA Ampere GA102 GPU Architecture whitepaper v2, appendix A (BF16 with FP32 accumulation, dense)',
-    // 142 TFLOP/s with FP16 accumulation; GA10x tensor cores accumulate in FP32 at half that rate.
-    page: 'https://holynerdvana.blogspot.com/2022/10/nvidia-geforce-rtx-3090-specifications.html',
+    // What NVIDIA's driver reports of the card: 10496 cores, 936.1 GB/s, 24576 MB. By arithmetic at the 1.695 GHz of the whitepaper:
+    // 10496 x 2 FLOPs = 35.6 TFLOP/s; 328 tensor cores x 64 multiply-adds with FP32 sums (half of those with FP16 sums) = 71.2.
+    page: 'https://gist.github.com/FabricatiDiem/fe0667aff7dc529a9b439112194f34b6',
   },
   {
     name: 'a100-40',
@@ -51,8 +52,10 @@ export const DATA_SHEETS: readonly DataSheet[] = [
     peakFlops: { float32: 67 * TERA, tf32: 494.5 * TERA, bfloat16: 989.5 * TERA },
     memoryBytesPerSecond: 4800 * GIGA,
     memoryBytes: 141 * GIGA,
-    source: 'NVIDIA H200 Tensor Core GPU data sheet (SXM; half of the figures with sparsity)',
-    page: 'https://www.saulelectric.com/nvidia-h200.html',
+    source:
+      "NVIDIA H200 Tensor Core GPU data sheet (SXM; half of the figures with sparsity; the processor is the H100's)",
+    // NVIDIA's own description of the system for MLPerf: memory and links.
+    page: 'https://raw.githubusercontent.com/mlcommons/inference_results_v4.1/main/closed/NVIDIA/systems/H200-SXM-141GBx8_TRT_MaxQ.json',
   },
   {
     name: 'b200',
@@ -60,6 +63,7 @@ export const DATA_SHEETS: readonly DataSheet[] = [
     peakFlops: { float32: 80 * TERA, tf32: 1100 * TERA, bfloat16: 2250 * TERA },
     memoryBytesPerSecond: 8000 * GIGA,
     memoryBytes: 180 * GIGA,
+    // Drivers have since reported a bus of 7680 bits, 7.7 TB/s (pytorch/ao#4002); the sheet says 8.
     source: 'NVIDIA Blackwell Architecture Technical Brief and HGX B200 data sheet (per GPU, dense)',
     page: 'https://glennklockwood.com/garden/processors/B200',
   },

@@ -6,7 +6,7 @@ import type { Link } from '../../pipeline/network.js';
 export interface LinkSheet extends Link {
   /** Of the bandwidth. */
   readonly source: string;
-  /** A page at which the bandwidth was checked (2026-11-23). */
+  /** A page at which the bandwidth was checked (2026-11-28). */
   readonly page?: string;
   /** Of the latency of one message between two devices. */
   readonly latencySource: string;
@@ -59,7 +59,7 @@ export const LINKS: readonly LinkSheet[] = [
   infiniband(
     100,
     'ConnectX-5 (EDR)',
-    'https://manualshive.com/ru/manual/mellanox-technologies/connectx-5-ex/connectx-5-ex_user-manual_1768344-12.html',
+    'https://docs.nvidia.com/nvidia-connectx-5-adapter-cards-firmware-release-notes-v16-35-3502-lts.pdf',
   ),
   infiniband(200, 'ConnectX-6 (HDR)', 'https://docs.nvidia.com/networking/display/ConnectX6VPIOCP3/Introduction'),
   infiniband(400, 'ConnectX-7 (NDR)', 'https://docs.nvidia.com/networking/display/ConnectX7VPI/Introduction'),

@@ -4,6 +4,7 @@ import type { KernelCall } from '../../graph/kernelCall.js';
 import { align } from '../../plan/memory.js';
 import type { Executable, Instruction, Program, ProgramNode, ProgramValue, RankPlan } from '../../plan/plan.js';
 import type { ArenaHandle } from '../device.js';
+import { watchOthers } from '../othersLoad.js';
 import { decodeSpans } from '../spans.js';
 import { loadAddon } from './addon.js';
 import { NativeDevice } from './device.js';
@@ -18,11 +19,13 @@ export interface TimeCallsOptions {
 /** A call's operands go round in so many bytes: more than second-level caches hold, less than third-level ones. */
 const ROTATED_BYTES = 1 << 23;
 /** Of one round of one call, about; and never fewer runs or more. */
-const [ROUND_SECONDS, LEAST_RUNS, MOST_RUNS] = [0.03, 5, 400];
+const [ROUND_SECONDS, LEAST_RUNS, MOST_RUNS] = [0.02, 5, 400];
 /** What decides how often a call runs, not what is measured: FLOP/s and bytes/s of a slow core. */
 const [GUESSED_FLOPS, GUESSED_BYTES] = [3e10, 1e10];
-/** All calls, one after the other: what disturbs the machine for a moment spoils one round of some. */
-const ROUNDS = 4;
+/** Rounds of all calls, one after the other, until so many were undisturbed or there were many. */
+const [QUIET_ROUNDS, MOST_ROUNDS] = [4, 16];
+/** Cores that other processes may have in an undisturbed round. */
+const QUIET = 0.05;
 const FILLER = 0.5;
 const NO_SLOTS = {
   batch: 0,
@@ -61,7 +64,8 @@ export async function timeCalls(
       handles.push(...(await device.open(rankPlan(rank, ranks))), ...(await device.load(executable)));
     }
     for (const device of devices) await device.connect(handles);
-    for (let round = 0; round <= ROUNDS; round++) {
+    for (let [round, quiet] = [0, 0]; round <= MOST_ROUNDS && quiet < QUIET_ROUNDS; round++) {
+      const othersSince = watchOthers();
       const input = { step: 0, seed: 0, learningRate: 0, inputs: new Map(), timeoutSeconds: 600, record: true };
       const results = await Promise.all(devices.map((device) => device.run(executable.name, input)));
       const seconds = runnable.map((): number[] => []);
@@ -73,6 +77,7 @@ export async function timeCalls(
       }
       // The first round touches memory for the first time.
       if (round === 0) continue;
+      if (othersSince() <= QUIET) quiet++;
       for (const [index, call] of runnable.entries()) {
         const median = seconds[index]?.sort((a, b) => a - b)[Math.floor((seconds[index]?.length ?? 0) / 2)];
         fastest.set(call, Math.min(fastest.get(call) ?? Number.POSITIVE_INFINITY, median ?? Number.POSITIVE_INFINITY));
