@@ -66,6 +66,22 @@ interface Step {
   readonly seconds: number;
 }
 
+/** A strategy of a step with what does not depend on the state it meets. */
+interface Way {
+  readonly strategy: Strategy;
+  readonly seconds: number;
+  readonly starts: readonly Start[];
+  readonly outputs: readonly Form[];
+}
+
+/** Layouts of the values first read in a step. */
+interface Start {
+  readonly stored: readonly (readonly [ValueId, Layout])[];
+  readonly forms: readonly Form[];
+  readonly seconds: number;
+  readonly plain: boolean;
+}
+
 /** What a step decided: a node's strategy and the layouts of values stored from here on. */
 interface Choice {
   readonly node: number;
@@ -150,9 +166,8 @@ class Search {
     let states: State[] = [{ seconds: 0, forms: [], plain: true, previous: undefined, choice: undefined }];
     for (const step of this.steps()) {
       const best = new Map<string, State>();
-      for (const state of states) {
-        for (const strategy of this.strategies[step.index] ?? []) this.expand(step, strategy, state, best);
-      }
+      const ways = (this.strategies[step.index] ?? []).map((strategy) => this.wayOf(step, strategy));
+      for (const state of states) for (const way of ways) this.expand(step, way, state, best);
       states = prune([...best.values()], beamWidth);
     }
     const [winner] = states;
@@ -187,17 +202,30 @@ class Search {
     });
   }
 
-  /** All ways `state` goes through the step by `strategy`, into `best` by the forms that remain. */
-  private expand(step: Step, strategy: Strategy, state: State, best: Map<string, State>): void {
+  private wayOf(step: Step, strategy: Strategy): Way {
+    const starts = this.storedChoices(step.node, strategy, step.fresh).map((stored): Start => {
+      return {
+        stored,
+        forms: stored.map(([, layout]) => makeForm(layout, this.keyOf(layout))),
+        seconds: stored.reduce((sum, [value, layout]) => sum + this.upkeepSeconds(value, layout), 0),
+        plain: !strategy.spread && stored.every(([value, layout]) => this.isPlain(value, layout)),
+      };
+    });
+    const outputs = strategy.outputs.map((layout) => makeForm(layout, this.keyOf(layout)));
+    return { strategy, seconds: strategy.divided ? step.seconds / this.degree : step.seconds, starts, outputs };
+  }
+
+  /** All that `state` may become by going through the step in one way, into `best` by the forms that remain. */
+  private expand(
+    step: Step,
+    { strategy, seconds: share, starts, outputs }: Way,
+    state: State,
+    best: Map<string, State>,
+  ): void {
     const { node } = step;
-    const share = strategy.divided ? step.seconds / this.degree : step.seconds;
-    for (const stored of this.storedChoices(node, strategy, step.fresh)) {
-      let seconds = state.seconds + share;
-      const forms = [...state.forms];
-      for (const [value, layout] of stored) {
-        seconds += this.upkeepSeconds(value, layout);
-        forms.push(makeForm(layout, this.keyOf(layout)));
-      }
+    for (const start of starts) {
+      let seconds = state.seconds + share + start.seconds;
+      const forms = [...state.forms, ...start.forms];
       const take = (value: ValueId, at: number, layout: Layout, spread: boolean): boolean => {
         const taken = this.convertForm(value, forms[at], layout, spread);
         if (taken === undefined) return false;
@@ -209,18 +237,18 @@ class Search {
         take(value, step.inputAt[input] ?? -1, strategy.inputs[input] ?? REPLICATE, strategy.spread),
       );
       if (!taken) continue;
-      for (const layout of strategy.outputs) forms.push(makeForm(layout, this.keyOf(layout)));
+      forms.push(...outputs);
       const delivered = step.results.every(({ value, at, parameterAt }) =>
         take(value, at, (parameterAt === undefined ? undefined : forms[parameterAt]?.native) ?? REPLICATE, false),
       );
       if (!delivered) continue;
       const remaining = step.keep.map((at) => forms[at] ?? makeForm(REPLICATE, 'replicate'));
-      const plain = state.plain && !strategy.spread && stored.every(([value, layout]) => this.isPlain(value, layout));
+      const plain = state.plain && start.plain;
       // The plain path competes with nobody: it must stay to the end.
       const key = `${plain ? 'plain ' : ''}${remaining.map((form) => form.key).join(' ')}`;
       const rival = best.get(key);
       if (rival !== undefined && rival.seconds <= seconds) continue;
-      const choice = { node: step.index, strategy, stored };
+      const choice = { node: step.index, strategy, stored: start.stored };
       best.set(key, { seconds, forms: remaining, plain, previous: state, choice });
     }
   }
