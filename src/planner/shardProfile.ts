@@ -47,8 +47,8 @@ export interface ShardProfile {
   readonly scratchBytes: number;
   /** What input gradients leave for weight gradients, where those are split off. */
   readonly pendingBytes: number;
-  /** Beside all these, where a device says what its kernels take. */
-  readonly workspace: ShardWorkspace;
+  /** Beside all these, where a device says what its kernels take: asked when first wanted, for it compiles them. */
+  readonly workspace: () => ShardWorkspace;
   /** Indices into the graph's parameters. */
   readonly parameters: readonly number[];
 }
@@ -128,7 +128,17 @@ function profileShard(stage: Stage, isLast: boolean, costs: ProgramCosts, option
     constantBytes: bytes.constants ?? 0,
     scratchBytes: bytes.scratch ?? 0,
     pendingBytes: bytes.pending ?? 0,
-    workspace: workspaceOf === undefined ? NO_WORKSPACE : shardWorkspace(lowered, parameters.totalBytes, workspaceOf),
+    workspace: onceAsked(() =>
+      workspaceOf === undefined ? NO_WORKSPACE : shardWorkspace(lowered, parameters.totalBytes, workspaceOf),
+    ),
+  };
+}
+
+function onceAsked<T>(ask: () => T): () => T {
+  let known: T | undefined;
+  return () => {
+    known ??= ask();
+    return known;
   };
 }
 

@@ -97,9 +97,7 @@ export function stageCosts(input: StageCostsInput): StageCosts {
     shards.map(({ parameters }) => parameters.filter((parameter) => input.trainable[parameter])),
     input.parameterBytes,
   );
-  const workspace = runMaximum(shards.map((shard) => shard.workspace.scratchBytes));
-  const weightsKept = sum((shard) => shard.workspace.keptBytes);
-  const recomputing = sum((shard) => shard.workspace.recomputingBytes);
+  let kernels: WorkspaceSums | undefined;
   const classes = dropClasses(shards);
   const over = (sums: Float64Array, from: number, to: number) => (sums[to] ?? 0) - (sums[from] ?? 0);
   const baseSeconds = (from: number, to: number) =>
@@ -136,17 +134,20 @@ export function stageCosts(input: StageCostsInput): StageCosts {
     const trainableBytes = trainedParameters(from, to);
     const slots = Math.min(MESSAGE_SLOTS, numMicroBatches);
     const backwardBytes = neededBytes(from, to);
-    const fixed =
+    const arenas =
       persistentBytes(from, to, conditions) +
       over(constants, from, to) +
       held * (batch(from, to) + (first?.receivedBytes ?? 0)) +
       slots * ((last?.sentBytes ?? 0) + (first?.sentGradientBytes ?? 0) + (last?.receivedGradientBytes ?? 0)) +
       scratch(from, to) +
-      workspace(from, to) +
-      (numMicroBatches > 1 ? over(weightsKept, from, to) : 0) +
       (splitsWeights ? over(pending, from, to) * Math.max(1, held - (inFlight.forward[stage] ?? held)) : 0);
     const forwardSeconds = over(forward, from, to);
-    const again = numMicroBatches > 1 ? over(recomputing, from, to) : 0;
+    // Where there is twice the room, kernels' workspace is not asked for.
+    const isShort = 2 * (arenas + held * backwardBytes) > memoryLimitBytes;
+    if (isShort) kernels ??= workspaceSums(shards);
+    const taken = isShort && kernels !== undefined ? kernels : NO_KERNELS;
+    const fixed = arenas + taken.scratch(from, to) + (numMicroBatches > 1 ? taken.kept(from, to) : 0);
+    const again = numMicroBatches > 1 ? taken.recomputing(from, to) : 0;
     const atMost = memoryLimitBytes - fixed - backwardBytes;
     let kept = backwardBytes;
     let recomputeSeconds = 0;
@@ -181,6 +182,30 @@ export function stageCosts(input: StageCostsInput): StageCosts {
     exchangeSeconds: (from, to) => over(exchange, from, to),
     leastBytes,
     estimate,
+  };
+}
+
+type OfRun = (from: number, to: number) => number;
+
+/** What kernels take beside the arenas, by runs of shards. */
+interface WorkspaceSums {
+  readonly scratch: OfRun;
+  readonly kept: OfRun;
+  readonly recomputing: OfRun;
+}
+
+const NO_KERNELS: WorkspaceSums = { scratch: () => 0, kept: () => 0, recomputing: () => 0 };
+
+function workspaceSums(shards: readonly ShardProfile[]): WorkspaceSums {
+  const all = shards.map(({ workspace }) => workspace());
+  const total = (values: readonly number[]): OfRun => {
+    const sums = prefixSums(values);
+    return (from, to) => (sums[to] ?? 0) - (sums[from] ?? 0);
+  };
+  return {
+    scratch: runMaximum(all.map(({ scratchBytes }) => scratchBytes)),
+    kept: total(all.map(({ keptBytes }) => keptBytes)),
+    recomputing: total(all.map(({ recomputingBytes }) => recomputingBytes)),
   };
 }
 

@@ -23,7 +23,7 @@ it('measures and writes', async () => {
   expect(device.productFlops.at(-1)!.rate).toBeLessThan(1e14);
   for (const { bytesPerSecond } of [links!.messages, links!.allReduce]) expect(bytesPerSecond).toBeGreaterThan(1e7);
   expect(printed.join('')).toContain('shm all-reduce');
-}, 60_000);
+}, 120_000);
 
 it('refuses a file it cannot write', async () => {
   const complaints: string[] = [];

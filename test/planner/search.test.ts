@@ -213,7 +213,10 @@ describe('searchLayout', () => {
     for (const recompute of ['none', 'full'] as const) {
       const pinned = { pp: 2, numMicroBatches: 8, schedule: '1f1b', recompute };
       const without = searchLayout({ ...request, pinned });
-      const { choice, best } = searchLayout({ ...request, pinned, workspaceOf });
+      // They are asked for where memory may be short.
+      const memoryLimitBytes = Math.floor(1.8 * without.best.peakBytes);
+      const { choice, best } = searchLayout({ ...request, pinned, memoryLimitBytes, workspaceOf });
+      expect(searchLayout({ ...request, pinned, workspaceOf }).best.peakBytes).toBe(without.best.peakBytes);
       const costs = clusterCosts(request.cluster, choice.mesh);
       const train = traced(choice.microBatchSize);
       const plan = buildPlan({ ...choice, train, optimizer: OPTIMIZER, costs, workspaceOf });

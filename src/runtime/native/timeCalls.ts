@@ -22,8 +22,8 @@ const ROTATED_BYTES = 1 << 23;
 const [ROUND_SECONDS, LEAST_RUNS, MOST_RUNS] = [0.02, 5, 400];
 /** What decides how often a call runs, not what is measured: FLOP/s and bytes/s of a slow core. */
 const [GUESSED_FLOPS, GUESSED_BYTES] = [3e10, 1e10];
-/** Rounds of all calls, one after the other, until so many were undisturbed or there were many. */
-const [QUIET_ROUNDS, MOST_ROUNDS] = [4, 16];
+/** Rounds of all calls, one after the other, until so many were undisturbed; or until all have taken too long. */
+const [QUIET_ROUNDS, PATIENCE_SECONDS] = [4, 15];
 /** Cores that other processes may have in an undisturbed round. */
 const QUIET = 0.05;
 const FILLER = 0.5;
@@ -64,7 +64,9 @@ export async function timeCalls(
       handles.push(...(await device.open(rankPlan(rank, ranks))), ...(await device.load(executable)));
     }
     for (const device of devices) await device.connect(handles);
-    for (let [round, quiet] = [0, 0]; round <= MOST_ROUNDS && quiet < QUIET_ROUNDS; round++) {
+    const start = performance.now();
+    const isLate = () => performance.now() - start > PATIENCE_SECONDS * 1e3;
+    for (let [round, quiet] = [0, 0]; round < 2 || (quiet < QUIET_ROUNDS && !isLate()); round++) {
       const othersSince = watchOthers();
       const input = { step: 0, seed: 0, learningRate: 0, inputs: new Map(), timeoutSeconds: 600, record: true };
       const results = await Promise.all(devices.map((device) => device.run(executable.name, input)));
