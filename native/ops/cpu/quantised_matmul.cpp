@@ -1,4 +1,5 @@
-// MerakQuantise and MerakQuantisedMatMul: symmetric int8 with exact 32-bit sums, by oneDNN where it has int8 dot products (VNNI, AMX).
+// MerakQuantise and MerakQuantisedMatMul: symmetric int8 with exact 32-bit sums, by oneDNN where it has int8 dot products (VNNI, AMX), else
+// by Merak's tiles of 16-bit pairs.
 #include <omp.h>  // thread counts
 
 #include <cmath>          // isfinite
@@ -173,6 +174,11 @@ class QuantisedMatMul : public Kernel {
       scratch_bytes_ = weight_.stays() ? 0 : packed;
       for (int lane = 0; lane < num_lanes_; lane++)
         for (const RowsProduct& product : products_) lanes_.push_back(product.lane());
+    } else {
+      lane_bytes_ += up(static_cast<size_t>(block_ * ((inner_ + 1) / 2)) * sizeof(int32_t));
+      const size_t packed = up(MERAK_PICK(int8_packed_bytes)(static_cast<size_t>(inner_), static_cast<size_t>(columns_)));
+      weight_ = KeptWeight(spec, packed, 0);
+      scratch_bytes_ = weight_.stays() ? 0 : packed;
     }
     lanes_at_ = scratch_bytes_;
     scratch_bytes_ += static_cast<size_t>(num_lanes_) * lane_bytes_;
@@ -187,23 +193,25 @@ class QuantisedMatMul : public Kernel {
     auto* scratch = static_cast<std::byte*>(context.scratch);
     const auto* a = static_cast<const int8_t*>(inputs[a_at_]);
     const auto* b = static_cast<const int8_t*>(inputs[b_at_]);
-    std::byte* packed = nullptr;
-    if (!products_.empty())
-      packed = static_cast<std::byte*>(weight_.get(context, scratch, [&](void* memory) {
-        for (size_t i = 0; i < products_.size(); i++)
-          if (i == 0 || packed_at_[i] > 0) products_[i].pack(b, static_cast<std::byte*>(memory) + packed_at_[i]);
-      }));
+    const auto inner = static_cast<size_t>(inner_), columns = static_cast<size_t>(columns_);
+    auto* packed = static_cast<std::byte*>(weight_.get(context, scratch, [&](void* memory) {
+      if (products_.empty()) MERAK_PICK(int8_pack)(b, inner, columns, static_cast<int16_t*>(memory));
+      for (size_t i = 0; i < products_.size(); i++)
+        if (i == 0 || packed_at_[i] > 0) products_[i].pack(b, static_cast<std::byte*>(memory) + packed_at_[i]);
+    }));
     parallel_for(num_lanes_, 1, [&](int64_t lane, int64_t) {
       std::byte* own = scratch + lanes_at_ + static_cast<size_t>(lane) * lane_bytes_;
       auto* sums = reinterpret_cast<int32_t*>(own);
       for (int64_t block = lane; block < num_blocks_; block += num_lanes_) {
         const int64_t begin = block * block_, rows = std::min(block_, rows_ - begin);
-        if (packed) {
+        if (!products_.empty()) {
           const size_t which = rows == block_ ? 0 : 1;
           RowsProduct::Lane& memory = lanes_[static_cast<size_t>(lane) * products_.size() + which];
           products_[which].run(memory, a + begin * inner_, packed + packed_at_[which], sums, own + sums_bytes_);
         } else {
-          MERAK_PICK(int8_product)(a + begin * inner_, b, sums, static_cast<size_t>(rows), static_cast<size_t>(inner_), static_cast<size_t>(columns_));
+          auto* pairs = reinterpret_cast<int32_t*>(own + sums_bytes_);
+          MERAK_PICK(int8_pairs)(a + begin * inner_, static_cast<size_t>(rows), inner, pairs);
+          MERAK_PICK(int8_product)(pairs, reinterpret_cast<const int16_t*>(packed), sums, static_cast<size_t>(rows), inner, columns);
         }
         finish(inputs, outputs, sums, begin, rows);
       }

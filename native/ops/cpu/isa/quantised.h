@@ -13,8 +13,13 @@ enum class Int8Activation { linear, relu, gelu_tanh, gelu_erf };
 MERAK_ISA_DECLARE(
   // y = clip(round(x * inverse), -127, 127), ties to even; NaN gives 0.
   void to_int8(const float* x, float inverse, int8_t* y, size_t n);
-  // c = a b for rows of a [rows,inner] and b [inner,columns]; exact.
-  void int8_product(const int8_t* a, const int8_t* b, int32_t* c, size_t rows, size_t inner, size_t columns);
+  // Bytes of b [inner,columns] as int8_product reads it: 16-bit numbers, two rows side by side, in panels of columns.
+  size_t int8_packed_bytes(size_t inner, size_t columns);
+  void int8_pack(const int8_t* b, size_t inner, size_t columns, int16_t* packed);
+  // Rows of a [rows,inner] as pairs of 16-bit numbers, [rows, ceil(inner / 2)].
+  void int8_pairs(const int8_t* a, size_t rows, size_t inner, int32_t* pairs);
+  // c [rows,columns] = a b of both so prepared; exact.
+  void int8_product(const int32_t* pairs, const int16_t* packed, int32_t* c, size_t rows, size_t inner, size_t columns);
   // One row: y = activation(sums * scales + bias); `bias` may be null.
   void int8_epilogue(const int32_t* sums, const float* scales, const float* bias, Int8Activation activation, float* y, size_t n);
   // The same, rounded to int8.
