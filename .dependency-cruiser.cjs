@@ -22,7 +22,7 @@ const ROOMS = {
   checkpoint: [],
   coordinator: ['plan', 'runtime'],
   worker: ['plan', 'runtime', 'coordinator'],
-  api: ['config', 'graph', 'autodiff', 'trace', 'kernels', 'planner', 'plan', 'tensorparallel', 'runtime', 'data', 'checkpoint', 'coordinator', 'quantisation'],
+  api: ['config', 'graph', 'autodiff', 'trace', 'models', 'kernels', 'planner', 'plan', 'tensorparallel', 'runtime', 'data', 'checkpoint', 'coordinator', 'quantisation'],
   launcher: ['config', 'coordinator', 'runtime', 'api', 'planner', 'trainers', 'pipeline', 'models', 'trace', 'graph'],
   // Recipes see the public API (src/index.ts) and nothing behind it.
   trainers: [],

@@ -5,6 +5,7 @@ import './api/hush.js';
 export type { Callbacks, History, Logs } from './api/callbacks.js';
 export type { DatasetInput } from './api/dataset.js';
 export type { StepHook } from './api/fit.js';
+export { type GreedyOptions, greedyDecode } from './api/greedyDecode.js';
 export { InferenceModel, type LayerPlan } from './api/inference/model.js';
 export {
   type CalibrationOptions,
