@@ -60,7 +60,8 @@ export interface EncoderDecoder extends FunctionalModel {
   dispose(): void;
 }
 
-const STDDEV = 0.02;
+/** Of tables; the head is one of them. */
+const TABLE_STDDEV = 0.02;
 const EPSILON = 1e-5;
 
 /**
@@ -80,18 +81,19 @@ export function encoderDecoder(userConfig: EncoderDecoderConfig): EncoderDecoder
   const config = checkEncoderDecoderConfig(userConfig);
   const { vocabularySize, hiddenSize, numHeads, numEncoderLayers, numDecoderLayers, feedForwardSize } = config;
   const maker = variableMaker(config.name, config.seed);
-  const tokenTable = maker.make('tokens', [vocabularySize, hiddenSize], normal(STDDEV));
-  const sourcePositions = maker.make('source-positions', [config.sourceLength, hiddenSize], normal(STDDEV));
-  // Residual branches start small, as in GPT: two of them in an encoder block, three in a decoder block.
+  const tokenTable = maker.make('tokens', [vocabularySize, hiddenSize], normal(TABLE_STDDEV));
+  const sourcePositions = maker.make('source-positions', [config.sourceLength, hiddenSize], normal(TABLE_STDDEV));
+  // Keeps the size of what it multiplies; residual branches start small, as in GPT: two in an encoder block, three in a decoder's.
+  const stddev = 1 / Math.sqrt(hiddenSize);
   const block = (name: string, numBranches: number): Block =>
-    makeBlock(maker, name, hiddenSize, STDDEV, STDDEV / Math.sqrt(numBranches), feedForwardSize);
+    makeBlock(maker, name, hiddenSize, stddev, stddev / Math.sqrt(numBranches), feedForwardSize);
   const encoderBlocks = Array.from({ length: numEncoderLayers }, (_, i) => block(`encoder${i}`, 2 * numEncoderLayers));
   const encoderNorm = makeNorm(maker, 'encoder-norm', hiddenSize);
-  const targetPositions = maker.make('target-positions', [config.targetLength, hiddenSize], normal(STDDEV));
+  const targetPositions = maker.make('target-positions', [config.targetLength, hiddenSize], normal(TABLE_STDDEV));
   const numBranches = 3 * numDecoderLayers;
   const decoderBlocks = Array.from({ length: numDecoderLayers }, (_, i) => ({
     self: block(`decoder${i}`, numBranches),
-    cross: makeCrossBlock(maker, `decoder${i}/cross`, hiddenSize, STDDEV, STDDEV / Math.sqrt(numBranches)),
+    cross: makeCrossBlock(maker, `decoder${i}/cross`, hiddenSize, stddev, stddev / Math.sqrt(numBranches)),
   }));
   const decoderNorm = makeNorm(maker, 'decoder-norm', hiddenSize);
   const parts = {
