@@ -81,7 +81,11 @@ export function makeTokenizer(json: object, config: object = {}): TextTokenizer 
       }
       return { numSamples: texts.length, length, tokens, mask, segments };
     },
-    decode: (ids) => library.decode([...ids], { skip_special_tokens: true }),
+    decode(ids) {
+      const all = [...ids];
+      // The library refuses an empty list.
+      return all.length === 0 ? '' : library.decode(all, { skip_special_tokens: true });
+    },
     json,
   };
 }

@@ -128,7 +128,18 @@ async function ritz(
   const left = await steps.times(image, turned);
   const data = (await left.data()) as Float32Array;
   tf.dispose([image, gram, turned, left]);
+  orient(data, kept);
   return { left: data, values };
+}
+
+/** A singular vector may as well point the other way, which rounding decides: its largest entry is made positive. */
+function orient(left: Float32Array, width: number): void {
+  for (let column = 0; column < width; column++) {
+    let largest = 0;
+    for (let at = column; at < left.length; at += width)
+      if (Math.abs(left[at]!) > Math.abs(largest)) largest = left[at]!;
+    if (largest < 0) for (let at = column; at < left.length; at += width) left[at] = -left[at]!;
+  }
 }
 
 function assign(variable: tf.Variable, value: tf.Tensor): void {
