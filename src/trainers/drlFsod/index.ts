@@ -17,6 +17,7 @@ import { writeWorld } from './world.js';
 
 const READERS = { voc: readVoc, coco: readCoco, packed: readPacked };
 const NUM_DRAWN = 6;
+const MIN_DRAWN_SCORE = 0.2;
 type Arm = FsodConfig['arms'][number];
 
 interface Prepared {
@@ -198,7 +199,7 @@ async function trainOne(context: TrainerContext<FsodConfig>, { arm, seed, phases
     ...{ arm, seed, loss },
     precisions: precisions.map((one) => (Number.isFinite(one) ? one : null)),
     drawn: detections
-      .filter(({ image, score }) => image < NUM_DRAWN && score > 0.3)
+      .filter(({ image, score }) => image < NUM_DRAWN && score > MIN_DRAWN_SCORE)
       .map((one) => ({ ...one, box: [...one.box] })),
   };
 }

@@ -32,7 +32,8 @@ export function drawDetections(
   });
   const across = Math.min(COLUMNS, images.length) * stepX;
   const down = Math.ceil(images.length / COLUMNS) * stepY;
-  const style = '<style>rect{fill:none}text{font:11px sans-serif;fill:orange;stroke:black;stroke-width:.3px}</style>';
+  const style =
+    '<style>rect{fill:none}text{font:11px sans-serif;fill:orange;stroke:black;stroke-width:3px;paint-order:stroke}</style>';
   return `<svg xmlns="http://www.w3.org/2000/svg" width="${across}" height="${down}">${style}${panels.join('\n')}</svg>\n`;
 }
 
