@@ -1,4 +1,7 @@
-/** How an iteration of the sigma recipe scales from one worker to two, each of one thread: `npx tsx bench/matching.ts`. */
+/**
+ * How an iteration of the sigma recipe scales from one worker to two, each of one thread, and what memory a worker takes:
+ * `npx tsx bench/matching.ts [NODES [MATRICES [STEPS]]]`.
+ */
 import * as tf from '@tensorflow/tfjs';
 import * as merak from '../src/index.js';
 import { config } from '../src/trainers/sigma/config.js';
@@ -6,9 +9,7 @@ import { generatePair } from '../src/trainers/sigma/generate.js';
 import { openMatcher } from '../src/trainers/sigma/matcher.js';
 import { describeMachine } from './machine.js';
 
-const NODES = 2048;
-const MATRICES = 3;
-const STEPS = 4;
+const [NODES = 2048, MATRICES = 3, STEPS = 4] = process.argv.slice(2).map(Number);
 
 await tf.setBackend('cpu');
 console.log(JSON.stringify(describeMachine()));
@@ -30,6 +31,10 @@ for (const sinkhornIterations of [1, 30]) {
       best = Math.min(best, (performance.now() - began) / 1000);
     }
     seconds.push(best);
+    const { planned, measured } = await group.memory();
+    const taken = measured.map((arenas) => Object.values(arenas).reduce((sum, bytes) => sum + bytes, 0));
+    const gigabytes = (bytes: readonly number[]) => bytes.map((one) => (one / 1e9).toFixed(2)).join(' + ');
+    console.log(`${workers} worker(s): ${gigabytes(planned)} GB planned, ${gigabytes(taken)} GB taken`);
     await group.close();
   }
   const [one, two] = seconds as [number, number];
