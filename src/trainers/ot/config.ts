@@ -3,7 +3,7 @@ import { z } from 'zod';
 
 const count = z.int().min(1);
 
-export const BASELINES = ['exact', 'sinkhorn', 'low-rank'] as const;
+export const BASELINES = ['exact', 'sinkhorn', 'low-rank', 'low-rank-sinkhorn'] as const;
 
 export const config = z.strictObject({
   points: z
@@ -42,8 +42,13 @@ export const config = z.strictObject({
   baselines: z
     .array(z.enum(BASELINES))
     .default([...BASELINES])
-    .meta({ description: 'exact: assignment, for up to exactLimit points and equal masses; Sinkhorn; no sparse part' }),
+    .meta({
+      description: 'exact: network simplex, for up to exactLimit points; Sinkhorn; no sparse part; low-rank Sinkhorn',
+    }),
   ranks: z.array(count).default([5, 10, 20]).meta({ description: 'of the low-rank baseline' }),
+  lowRankRanks: z.array(count).default([20, 50]).meta({ description: 'of the low-rank Sinkhorn baseline' }),
+  lowRankSteps: count.default(300).meta({ description: 'of its mirror descent' }),
+  lowRankRounds: count.default(30).meta({ description: "of Dykstra's projection in each of them" }),
   exactLimit: count.default(2000).meta({ description: 'largest problem that is solved exactly', unit: 'points' }),
   sinkhornEpsilon: z.number().positive().default(0.01).meta({ description: 'entropy', unit: 'of the largest cost' }),
   sinkhornRounds: count.default(500).meta({ description: 'of the Sinkhorn baseline' }),

@@ -5,7 +5,14 @@ import { defineTrainer } from '../trainer.js';
 import { config } from './config.js';
 import { type Cloud, gaussians, transportsOf } from './points.js';
 import { excessChart, excessOf, headline, residualChart, solutionTable } from './report.js';
-import { type SavedPlan, type Solution, solveBySinkhorn, solveExactly, solveFactored } from './solve.js';
+import {
+  type SavedPlan,
+  type Solution,
+  solveByLowRankSinkhorn,
+  solveBySinkhorn,
+  solveExactly,
+  solveFactored,
+} from './solve.js';
 
 const SAMPLE_SIZE = 60;
 
@@ -29,7 +36,7 @@ export const ot = defineTrainer({
   },
   prepare: ({ config: given, data, seed }) => transportsOf(given, data, seed),
   async run(context, transports) {
-    const { rank, budgets, baselines, ranks } = context.config;
+    const { rank, budgets, baselines, ranks, lowRankRanks } = context.config;
     const solutions: Solution[] = [];
     const plans: { name: string; plan: SavedPlan }[] = [];
     for (const transport of transports) {
@@ -39,6 +46,9 @@ export const ot = defineTrainer({
       for (const low of baselines.includes('low-rank') ? ranks : []) {
         if (!(low === rank && budgets.includes(0)))
           solutions.push((await solveFactored(context, transport, low, 0)).solution);
+      }
+      for (const low of baselines.includes('low-rank-sinkhorn') ? lowRankRanks : []) {
+        solutions.push(await solveByLowRankSinkhorn(context, transport, low));
       }
       for (const budget of budgets) {
         const { solution, plan } = await solveFactored(context, transport, rank, budget);

@@ -1,7 +1,8 @@
 /** One problem solved by one method, as plain figures that a resumed run keeps. */
 import type { TrainerContext } from '../context.js';
-import { assign } from '../solvers/assignment.js';
+import { transport as exactTransport } from '../solvers/networkSimplex.js';
 import type { OtConfig } from './config.js';
+import { lowRankSinkhorn } from './lowRankSinkhorn.js';
 import { normalise } from './normalise.js';
 import { costOf, type FactoredPlan, marginalResidual, roundToMarginals, squaredDistance } from './plan.js';
 import type { Transport } from './points.js';
@@ -125,17 +126,34 @@ export function solveBySinkhorn(context: OtContext, transport: Transport): Promi
   });
 }
 
-/** By assignment, where both sides have as many points of the same mass and not too many; else undefined. */
+/** By the network simplex, where neither side has too many points; else undefined. */
 export async function solveExactly(context: OtContext, transport: Transport): Promise<Solution | undefined> {
   const { x, y } = transport;
-  const isUniform = [x, y].every(({ mass }) => mass.every((value) => Math.abs(value * mass.length - 1) < 1e-9));
-  if (x.size !== y.size || x.size > context.config.exactLimit || !isUniform) return undefined;
+  if (Math.max(x.size, y.size) > context.config.exactLimit) return undefined;
   return context.stage(`${keyOf(transport)}/exact`, async (): Promise<Solution> => {
     const began = performance.now();
-    const n = x.size;
-    const costs = Float64Array.from({ length: n * n }, (_, at) => squaredDistance(x, Math.floor(at / n), y, at % n));
-    const { cost } = assign(costs, n, n);
-    return { ...baseline(transport, 'exact', cost / n, (performance.now() - began) / 1000), numbers: 2 * n };
+    const [n, m] = [x.size, y.size];
+    const costs = Float64Array.from({ length: n * m }, (_, at) => squaredDistance(x, Math.floor(at / m), y, at % m));
+    const { cost, mass } = exactTransport(costs, x.mass, y.mass);
+    const seconds = (performance.now() - began) / 1000;
+    return { ...baseline(transport, 'exact', cost, seconds), numbers: 3 * mass.length };
+  });
+}
+
+/** Factors of low rank by mirror descent, a baseline. */
+export function solveByLowRankSinkhorn(context: OtContext, transport: Transport, rank: number): Promise<Solution> {
+  return context.stage(`${keyOf(transport)}/low-rank-sinkhorn-${rank}`, async (): Promise<Solution> => {
+    const { lowRankSteps: steps, lowRankRounds: rounds } = context.config;
+    const group = await context.spmd();
+    const began = performance.now();
+    try {
+      const options = { rank, steps, rounds, seed: context.seed };
+      const { cost, figures } = measure(transport, await lowRankSinkhorn(group, normalise(transport), options));
+      const seconds = (performance.now() - began) / 1000;
+      return { ...baseline(transport, `low-rank Sinkhorn ${rank}`, cost, seconds), ...figures };
+    } finally {
+      await group.close();
+    }
   });
 }
 
