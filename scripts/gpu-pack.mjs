@@ -2,7 +2,17 @@
 // the run imports, oneDNN with its headers, the addon as built here. Writes .gpu/pack.tar.xz (not tracked) and prints the command to run there.
 // Usage: node scripts/gpu-pack.mjs
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -69,6 +79,9 @@ if (nodeHeaders !== undefined) {
   }
 }
 mkdirSync(join(stage, '.gpu/lib'), { recursive: true });
+// The working tree travels without its history.
+const { stdout: commit } = spawnSync('git', ['describe', '--always', '--dirty'], { cwd: root, encoding: 'utf8' });
+writeFileSync(join(stage, '.gpu/commit'), commit ?? '');
 for (const library of librariesOf(addon)) {
   cpSync(realpathSync(library), join(stage, '.gpu/lib', basename(library)));
   if (basename(library).startsWith('libdnnl')) cpSync(realpathSync(library), join(stage, '.gpu/lib/libdnnl.so'));
@@ -97,9 +110,10 @@ process.stdout.write(`gpu-pack: ${relative(root, archive)}, ${(size / 2 ** 20).t
 if (size > LIMIT) fail(`more than the ${LIMIT / 2 ** 20} MiB that may be carried`);
 
 const command = [
-  'set -e; tar xJf .gpu/pack.tar.xz',
+  'set -e; tar xJf .gpu/pack.tar.xz || python3 -m tarfile -e .gpu/pack.tar.xz .',
   'export PATH="$PWD/.gpu/node/bin:$PATH" LD_LIBRARY_PATH="$PWD/.gpu/lib:$LD_LIBRARY_PATH"',
-  'export CPATH="$PWD/.gpu/include" LIBRARY_PATH="$PWD/.gpu/lib" PYTHONUNBUFFERED=1',
+  // Where cmake finds oneDNN, should the addon have to be built there.
+  'export CMAKE_INCLUDE_PATH="$PWD/.gpu/include" CMAKE_LIBRARY_PATH="$PWD/.gpu/lib" PYTHONUNBUFFERED=1',
   'node scripts/gpu.mjs --out "$OUT" --seconds 520',
 ].join('; ');
 process.stdout.write(`carry: [".gpu"]\ntimeout_s: 580\ncommand (${command.length} characters):\n${command}\n`);

@@ -107,6 +107,8 @@ const context = {
   torch: async (job) => lastLine(await run(python, ['bench/torch/gpu.py', JSON.stringify(job)])),
   merak: async (job) =>
     lastLine(await run(process.execPath, ['--import', 'tsx', 'bench/gpu/train.ts', JSON.stringify(job)])),
+  kernels: async (job) =>
+    lastLine(await run(process.execPath, ['--import', 'tsx', 'bench/gpu/kernels.ts', JSON.stringify(job)])),
   async vitest(files) {
     if (files.length === 0) return { skipped: 'no such tests in this tree' };
     const json = join(values.out, 'vitest.json');

@@ -40,7 +40,7 @@ const size = {
   numHeads: job.numHeads,
   hiddenSize: job.hiddenSize,
 };
-const model = merak.models.gpt({ ...size, seed: 1 });
+const model = merak.lazy(() => merak.models.gpt({ ...size, seed: 1 }));
 const folder = mkdtempSync(join(tmpdir(), 'merak-gpu-'));
 const report = join(folder, 'report.json');
 const parallel = await merak.wrap(model, {
@@ -126,7 +126,6 @@ try {
     losses,
     startSeconds: (stepBegan - began) / 1000 - times.reduce((sum, time) => sum + time, 0),
     peakBytes: data.peakBytes?.[0],
-    numParameters: model.variables.reduce((sum, variable) => sum + variable.size, 0),
   };
   console.log(JSON.stringify(line));
 } finally {

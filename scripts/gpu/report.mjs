@@ -41,6 +41,20 @@ export function toMarkdown(report) {
         `${name}: ${result.numPassed} passed, ${result.numFailed} failed, ${result.numSkipped} skipped (${result.files.length} files).`,
       );
   }
+  const kernels = of('rooflines')?.rows ?? [];
+  if (kernels.length > 0 && !report.dry) {
+    lines.push(
+      '',
+      'Kernels of a step alone (GPT-2 124M, batch 4), and what share of the time they take their bytes and operations would need at the rates above.',
+      '',
+    );
+    lines.push('| kernel | inputs | times | microseconds | share of roofline |', '| --- | --- | ---: | ---: | ---: |');
+    for (const { kernel, shapes, count, seconds, share } of kernels.slice(0, 40)) {
+      lines.push(`| ${kernel} | ${shapes} | ${count} | ${(seconds * 1e6).toFixed(1)} | ${percent(share)} |`);
+    }
+    for (const { kernel, message } of of('rooflines').failures)
+      lines.push(`| ${kernel} | ${message.replaceAll('|', '/')} | | | |`);
+  }
   const rows = of('speed')?.rows ?? [];
   if (rows.length > 0 && !report.dry) {
     lines.push(

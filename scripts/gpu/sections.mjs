@@ -141,6 +141,18 @@ export const sections = [
     },
   },
   {
+    name: 'rooflines',
+    budget: 60,
+    async work(ctx) {
+      const { gemmFlopsPerSecond: flopsPerSecond = DATASHEET, copyBytesPerSecond: bytesPerSecond = 3.3e12 } =
+        ctx.results.limits ?? {};
+      const size = ctx.dry ? DRY : { ...SIZES[0], batchSize: 4 };
+      const precision = ctx.dry ? 'f32' : 'bf16';
+      const seconds = Math.max(5, Math.min(ctx.left(), 60) - 15);
+      return ctx.kernels({ ...size, device: ctx.device, precision, seconds, bytesPerSecond, flopsPerSecond });
+    },
+  },
+  {
     name: 'speed',
     budget: 330,
     async work(ctx) {

@@ -40,12 +40,13 @@ async function gpu(
 }
 
 test('a dry run reaches the end and says that it is one', async () => {
-  const { report, text, code } = await gpu(['--dry-run', '--only', 'build,doctor,limits,nccl,speed,curve']);
+  const { report, text, code } = await gpu(['--dry-run', '--only', 'build,doctor,limits,nccl,rooflines,speed,curve']);
   expect(report.sections.map(({ name, status }) => [name, status])).toEqual([
     ['build', 'ok'],
     ['doctor', 'ok'],
     ['limits', 'skipped (a dry run measures nothing)'],
     ['nccl', 'ok'],
+    ['rooflines', 'ok'],
     ['speed', 'ok'],
     ['curve', 'ok'],
   ]);
@@ -56,6 +57,9 @@ test('a dry run reaches the end and says that it is one', async () => {
     (report.sections.find((section) => section.name === name) as Section<Result>).result!;
   const { twoRanksOnOneGpu } = result<{ twoRanksOnOneGpu: { message: string }[] }>('nccl');
   expect(twoRanksOnOneGpu[0]?.message).toContain('Duplicate GPU detected');
+  const { rows, failures } = result<{ rows: { kernel: string; share: number }[]; failures: unknown[] }>('rooflines');
+  expect(failures).toEqual([]);
+  expect(rows.map(({ kernel }) => kernel)).toContain('MerakSoftmaxCrossEntropy');
   // The same model and data on the same engine, in bf16 and in f32.
   const curve = result<{ card: number[]; largestRelativeDifference: number }>('curve');
   expect(curve.card).toHaveLength(3);
