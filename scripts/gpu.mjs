@@ -2,7 +2,7 @@
 // Usage: node scripts/gpu.mjs [--out folder] [--seconds 530] [--only name,name] [--dry-run]
 // --dry-run: on a machine without a GPU, every step up to the first CUDA call, then the stand-in libraries of the tests in CUDA's place.
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -26,8 +26,7 @@ mkdirSync(values.out, { recursive: true });
 
 const date = new Date().toISOString().slice(0, 10);
 const stem = join(values.out, `${date}-gpu${dry ? '-dry-run' : ''}`);
-const commit =
-  spawnSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8' }).stdout?.trim() || 'unknown';
+const commit = commitOf();
 const report = { date, commit, dry, sections: [] };
 const save = () => {
   writeFileSync(`${stem}.json`, `${JSON.stringify(report, null, 1)}\n`);
@@ -129,6 +128,14 @@ const context = {
     return { files, numPassed: numPassedTests, numFailed: numFailedTests, numSkipped: numPendingTests, failures };
   },
 };
+
+/** Of the working tree; a carried one says it in a file (scripts/gpu-pack.mjs). */
+function commitOf() {
+  const { status, stdout } = spawnSync('git', ['describe', '--always', '--dirty'], { cwd: root, encoding: 'utf8' });
+  const carried = join(root, '.gpu/commit');
+  if (status === 0) return stdout.trim();
+  return existsSync(carried) ? readFileSync(carried, 'utf8').trim() : 'unknown';
+}
 
 function readJson(file) {
   try {
