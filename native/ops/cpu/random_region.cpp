@@ -48,10 +48,9 @@ uint64_t RandomRegion::run_start(int64_t run, const RunContext& context) const {
     index[d] = run % shape_[d];
     run /= shape_[d];
   }
-  const int64_t batch_dim = batch_dim_ < 0 ? -1 : std::min<int64_t>(batch_dim_, static_cast<int64_t>(shape_.size()) - 1);
   for (size_t d = 0; d < shape_.size(); d++) {
     int64_t at = offsets_[d] + index[d];
-    if (static_cast<int64_t>(d) == batch_dim) at += batches_before * (batch_dim_ == batch_dim ? batch_extent_ : shape_[d]);
+    if (static_cast<int64_t>(d) == batch_dim()) at += batches_before * batch_step();
     start = start * global_[d] + at;
   }
   return static_cast<uint64_t>(start);

@@ -1,5 +1,7 @@
 // Which random numbers a node's local piece draws: docs/kernels.md, "Random numbers".
 #pragma once
+#include <algorithm>  // min
+
 #include "engine/kernel.h"       // NodeSpec
 #include "ops/cpu/isa/philox.h"  // RandomStream
 
@@ -16,6 +18,14 @@ class RandomRegion {
   // Global index at which local run `run` starts in this micro-batch.
   uint64_t run_start(int64_t run, const RunContext& context) const;
   int64_t numel() const { return num_runs_ * run_length_; }
+  // Merged dims, for devices that work out run_start themselves.
+  const Shape& shape() const { return shape_; }
+  const Shape& global() const { return global_; }
+  const Shape& offsets() const { return offsets_; }
+  int64_t batch_dim() const { return batch_dim_ < 0 ? -1 : std::min<int64_t>(batch_dim_, static_cast<int64_t>(shape_.size()) - 1); }
+  // How far dim batch_dim() moves on from one micro-batch to the next.
+  int64_t batch_step() const { return batch_dim_ == batch_dim() ? batch_extent_ : shape_.back(); }
+  uint32_t node() const { return node_; }
 
  private:
   Shape shape_, global_, offsets_;  // trailing dims that are whole are merged into one

@@ -5,7 +5,34 @@
 #include <mutex>  // std::call_once
 
 namespace merak {
+
+void register_cuda_products();
+void register_cuda_attention();
+void register_cuda_layer_norm();
+void register_cuda_gelu();
+void register_cuda_cross_entropy();
+void register_cuda_embedding();
+void register_cuda_random();
+void register_cuda_column_sum();
+void register_cuda_copies();
+void register_cuda_elementwise();
+void register_cuda_reductions();
+
 namespace {
+
+void register_all() {
+  register_cuda_products();
+  register_cuda_attention();
+  register_cuda_layer_norm();
+  register_cuda_gelu();
+  register_cuda_cross_entropy();
+  register_cuda_embedding();
+  register_cuda_random();
+  register_cuda_column_sum();
+  register_cuda_copies();
+  register_cuda_elementwise();
+  register_cuda_reductions();
+}
 
 std::map<std::string, CudaKernelFactory>& table() {
   static std::map<std::string, CudaKernelFactory> factories;
@@ -14,7 +41,7 @@ std::map<std::string, CudaKernelFactory>& table() {
 
 void fill_once() {
   static std::once_flag filled;
-  std::call_once(filled, [] {});
+  std::call_once(filled, register_all);
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 // Device functions of CUDA that C++ lacks, and its atomics: threads of a launch never run at the same moment here.
 #pragma once
+#include <math.h>   // functions of every float type in the global namespace
+
 #include <cmath>    // the rest
 #include <cstdint>  // products of words
 #include <cstring>  // memcpy

@@ -2,7 +2,7 @@
 #pragma once
 
 // Why a step's update must leave everything as it is.
-enum { MERAK_FINITE = 0, MERAK_LOSS_NOT_FINITE = 1, MERAK_ACTIVATION_NAN = 2, MERAK_NORM_NOT_FINITE = 4 };
+enum { MERAK_FINITE = 0, MERAK_LOSS_NOT_FINITE = 1, MERAK_ACTIVATION_NAN = 2, MERAK_NORM_NOT_FINITE = 4, MERAK_INDEX_OUTSIDE = 8 };
 
 struct MerakStep {
   unsigned long long seed;
@@ -17,4 +17,15 @@ struct MerakStep {
   int bad;             // bits of the enum above; set by whoever finds out first, cleared when the step begins
   int bad_micro;       // the micro-batch of the first one found
   double norm;         // of all ranks' gradients times scale, before clipping
+  int index, limit;    // with MERAK_INDEX_OUTSIDE: an id or label that is not in [0, limit)
 };
+
+#if defined(__CUDACC__) || defined(MERAK_EMULATION)
+// Kernels are given the step as something to read; this is what they may say in it.
+__device__ inline void note_outside(MerakStep* step, int index, int limit) {
+  if (!step || atomicOr(&step->bad, (int)MERAK_INDEX_OUTSIDE) & MERAK_INDEX_OUTSIDE) return;
+  step->bad_micro = step->micro;
+  step->index = index;
+  step->limit = limit;
+}
+#endif

@@ -1,0 +1,171 @@
+// tfjs's element-wise kernels on CUDA, each a chain of one step or a few; the activations of fused kernels; MerakFused, a chain that
+// src/graph/passes/fuseChains.ts put together.
+#include <algorithm>  // find
+#include <map>        // names
+
+#include "ops/cpu/shape.h"  // broadcast_strides
+#include "ops/cuda/activation.h"
+#include "ops/cuda/chain.h"
+
+namespace merak {
+namespace {
+
+using namespace cuda;
+
+const std::vector<std::string> kUnary = {"Abs",  "Acos", "Acosh", "Asin",      "Asinh", "Atan",    "Atanh", "Ceil",  "ClipByValue", "Cos",        "Cosh",       "Elu",
+                                         "Erf",  "Exp",  "Expm1", "Floor",     "IsFinite", "IsInf", "IsNan", "LeakyRelu", "Log",   "Log1p",      "LogicalNot", "Neg",
+                                         "Reciprocal", "Relu", "Relu6", "Round", "Rsqrt", "Selu", "Sigmoid", "Sign", "Sin",  "Sinh",        "Softplus",   "Sqrt",
+                                         "Square", "Step", "Tan", "Tanh"};
+const std::vector<std::string> kBinary = {"Add",     "Sub",  "Multiply", "RealDiv",  "FloorDiv", "Mod",          "Maximum", "Minimum",   "Pow",        "SquaredDifference", "Prelu", "EluGrad",
+                                          "Atan2",   "Equal", "NotEqual", "Greater", "GreaterEqual", "Less",     "LessEqual", "LogicalAnd", "LogicalOr", "LogicalXor", "BitwiseAnd"};
+
+// What an operation takes beside its operands.
+std::vector<double> numbers_of(const std::string& kernel, const Attrs& attrs) {
+  if (kernel == "ClipByValue") return {attrs.number("clipValueMin"), attrs.number("clipValueMax")};
+  if (kernel == "Step") return {attrs.number("alpha", 0.0)};
+  if (kernel == "LeakyRelu") return {attrs.number("alpha", 0.2)};
+  return {};
+}
+
+ChainInput input_of(const TensorType& type, const Shape& target) { return {type.dtype, broadcast_strides(type.shape, target)}; }
+
+// A kernel of a chain whose inputs are those of the node with these numbers.
+std::unique_ptr<Kernel> chain_kernel(Device& device, const Chain& chain, std::vector<size_t> places) {
+  const DeviceChain made(device, chain);
+  return make_kernel([=](const void* const* in, void* const* out, RunContext& context) {
+    const void* inputs[kMostChainInputs];
+    for (size_t k = 0; k < places.size(); k++) inputs[k] = in[places[k]];
+    made.run(inputs, out[0], stream_of(context));
+  });
+}
+
+std::unique_ptr<Kernel> make_unary(const NodeSpec& spec, Device& device) {
+  const TensorType &x = spec.inputs.at(0), &y = spec.outputs.at(0);
+  require(x.numel() == y.numel(), "input and output sizes differ");
+  // -true is true, as in tfjs.
+  const bool keeps = spec.kernel == "Neg" && y.dtype == DType::b8;
+  return chain_kernel(device, {{y.numel()}, {{x.dtype, {1}}}, {{keeps ? "Identity" : spec.kernel, {0}, numbers_of(spec.kernel, spec.attrs)}}, y.dtype}, {0});
+}
+
+std::unique_ptr<Kernel> make_cast(const NodeSpec& spec, Device& device) {
+  const TensorType &x = spec.inputs.at(0), &y = spec.outputs.at(0);
+  require(x.numel() == y.numel(), "input and output sizes differ");
+  // To bool, NaN is not zero.
+  return chain_kernel(device, {{y.numel()}, {{x.dtype, {1}}}, {{y.dtype == DType::b8 ? "NotZero" : "Identity", {0}, {}}}, y.dtype}, {0});
+}
+
+std::unique_ptr<Kernel> make_binary(const NodeSpec& spec, Device& device) {
+  const char *first = spec.kernel == "Prelu" ? "x" : spec.kernel == "EluGrad" ? "dy" : "a", *second = spec.kernel == "Prelu" ? "alpha" : spec.kernel == "EluGrad" ? "y" : "b";
+  const size_t a = input_index(spec, first), b = input_index(spec, second);
+  const TensorType& y = spec.outputs.at(0);
+  return chain_kernel(device, {y.shape, {input_of(spec.inputs[a], y.shape), input_of(spec.inputs[b], y.shape)}, {{spec.kernel, {0, 1}, {}}}, y.dtype}, {a, b});
+}
+
+std::unique_ptr<Kernel> make_fill(const NodeSpec& spec, Device& device) {
+  double value = spec.kernel == "OnesLike" ? 1 : 0;
+  if (spec.kernel == "Fill") {
+    const auto found = spec.attrs.values.find("value");
+    const bool* flag = found == spec.attrs.values.end() ? nullptr : std::get_if<bool>(&found->second);
+    value = flag ? (*flag ? 1 : 0) : spec.attrs.number("value");
+  }
+  const TensorType& y = spec.outputs.at(0);
+  const size_t bytes = y.bytes();
+  if (value == 0) return make_kernel([=](const void* const*, void* const* out, RunContext& context) { set_zero(out[0], bytes, stream_of(context)); });
+  return chain_kernel(device, {{y.numel()}, {}, {{"Constant", {}, {value}}}, y.dtype}, {});
+}
+
+std::unique_ptr<Kernel> make_add_n(const NodeSpec& spec, Device& device) {
+  const TensorType& y = spec.outputs.at(0);
+  Chain chain{{y.numel()}, {}, {}, y.dtype};
+  std::vector<size_t> places;
+  const int count = static_cast<int>(spec.inputs.size());
+  for (int k = 0; k < count; k++) {
+    require(spec.inputs[static_cast<size_t>(k)].numel() == y.numel() && spec.inputs[static_cast<size_t>(k)].dtype == y.dtype, "AddN needs inputs of one shape and dtype");
+    chain.inputs.push_back({y.dtype, {1}});
+    places.push_back(static_cast<size_t>(k));
+  }
+  chain.steps.push_back({"Identity", {0}, {}});
+  for (int k = 1; k < count; k++) chain.steps.push_back({"Add", {count + k - 1, k}, {}});
+  return chain_kernel(device, chain, places);
+}
+
+// A condition of rank 1 beside t of a higher rank picks whole rows; otherwise shapes are equal.
+std::unique_ptr<Kernel> make_select(const NodeSpec& spec, Device& device) {
+  const size_t c = input_index(spec, "condition"), t = input_index(spec, "t"), e = input_index(spec, "e");
+  const TensorType& y = spec.outputs.at(0);
+  const int64_t n = y.numel(), conditions = spec.inputs[c].numel(), row = conditions == 0 ? 0 : n / conditions;
+  require(spec.inputs[c].dtype == DType::b8, "the condition must be bool");
+  require(spec.inputs[t].numel() == n && spec.inputs[e].numel() == n, "t and e must have the result's shape");
+  require(conditions == 0 ? n == 0 : row * conditions == n, "the condition does not fit t");
+  return chain_kernel(device, {{conditions, row}, {{DType::b8, {1, 0}}, {spec.inputs[t].dtype, {row, 1}}, {spec.inputs[e].dtype, {row, 1}}}, {{"Select", {0, 1, 2}, {}}}, y.dtype}, {c, t, e});
+}
+
+// Attributes: `kernels` of the steps; `operands` of all steps one after another, inputs counted first, then steps, each step's number of
+// them in `counts`; `numbers` likewise with `numberCounts`.
+std::unique_ptr<Kernel> make_fused(const NodeSpec& spec, Device& device) {
+  const TensorType& y = spec.outputs.at(0);
+  const auto list = [&](const char* name) {
+    const auto found = spec.attrs.values.find(name);
+    const auto* numbers = found == spec.attrs.values.end() ? nullptr : std::get_if<std::vector<double>>(&found->second);
+    return numbers ? *numbers : std::vector<double>{};
+  };
+  const auto found = spec.attrs.values.find("kernels");
+  const auto* kernels = found == spec.attrs.values.end() ? nullptr : std::get_if<std::vector<std::string>>(&found->second);
+  require(kernels && !kernels->empty(), "kernels must name the steps");
+  const std::vector<double> operands = list("operands"), counts = list("counts"), numbers = list("numbers"), number_counts = list("numberCounts");
+  require(counts.size() == kernels->size() && number_counts.size() == kernels->size(), "each step needs a count");
+  Chain chain{y.shape, {}, {}, y.dtype};
+  std::vector<size_t> places;
+  for (size_t k = 0; k < spec.inputs.size(); k++) {
+    chain.inputs.push_back(input_of(spec.inputs[k], y.shape));
+    places.push_back(k);
+  }
+  size_t operand = 0, number = 0;
+  for (size_t s = 0; s < kernels->size(); s++) {
+    const std::string& name = (*kernels)[s];
+    const bool is_unary = std::find(kUnary.begin(), kUnary.end(), name) != kUnary.end();
+    require(is_unary || std::find(kBinary.begin(), kBinary.end(), name) != kBinary.end(), "a step is no element-wise kernel");
+    require(counts[s] == (is_unary ? 1 : 2), "a step has the wrong number of operands");
+    ChainStep step{name, {}, {}};
+    for (double k = 0; k < counts[s]; k++) {
+      require(operand < operands.size(), "operands are missing");
+      const double at = operands[operand++];
+      require(at >= 0 && at < static_cast<double>(spec.inputs.size() + s), "a step reads what is not there yet");
+      step.operands.push_back(static_cast<int>(at));
+    }
+    for (double k = 0; k < number_counts[s]; k++) {
+      require(number < numbers.size(), "numbers are missing");
+      step.numbers.push_back(numbers[number++]);
+    }
+    chain.steps.push_back(step);
+  }
+  return chain_kernel(device, chain, places);
+}
+
+}  // namespace
+
+namespace cuda {
+
+std::unique_ptr<Kernel> make_activation(const NodeSpec& spec, Device& device) {
+  static const std::map<std::string, std::string> names = {{"relu", "Relu"}, {"relu6", "Relu6"}, {"elu", "Elu"}, {"sigmoid", "Sigmoid"}, {"leakyrelu", "LeakyRelu"}};
+  const std::string name = spec.attrs.text("activation", "linear");
+  if (name == "linear") return nullptr;
+  const auto found = names.find(name);
+  if (found == names.end()) throw Unsupported("activation " + name);
+  const std::vector<double> numbers = name == "leakyrelu" ? std::vector<double>{spec.attrs.number("leakyreluAlpha", 0.2)} : std::vector<double>{};
+  return chain_kernel(device, {{spec.outputs[0].numel()}, {{DType::f32, {1}}}, {{found->second, {0}, numbers}}, DType::f32}, {0});
+}
+
+}  // namespace cuda
+
+void register_cuda_elementwise() {
+  for (const std::string& name : kUnary) register_cuda_kernel(name, make_unary);
+  for (const std::string& name : kBinary) register_cuda_kernel(name, make_binary);
+  register_cuda_kernel("Cast", make_cast);
+  for (const char* name : {"Fill", "ZerosLike", "OnesLike"}) register_cuda_kernel(name, make_fill);
+  register_cuda_kernel("AddN", make_add_n);
+  register_cuda_kernel("Select", make_select);
+  register_cuda_kernel("MerakFused", make_fused);
+}
+
+}  // namespace merak
