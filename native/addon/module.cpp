@@ -1,6 +1,7 @@
 // The entry point of merak.node.
 #include <napi.h>  // Node-API
 
+#include "addon/cuda_single.h"  // cudaKernelNames, runCudaKernel
 #include "addon/engine_object.h"  // Engine
 #include "addon/gpu.h"  // gpuLibraries, gpuDevices
 #include "addon/host_communicator.h"  // HostCommunicator
@@ -12,6 +13,7 @@ static Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   merak::export_single(env, exports);
   merak::export_limits(env, exports);
   merak::export_gpu(env, exports);
+  merak::export_cuda_single(env, exports);
   merak::EngineObject::define(env, exports);
   merak::HostCommunicator::define(env, exports);
   merak::NcclObject::define(env, exports);

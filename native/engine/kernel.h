@@ -10,6 +10,8 @@
 #include <variant>    // Attr
 #include <vector>     // shapes
 
+struct MerakStep;  // ops/cuda/device/step.cuh
+
 namespace merak {
 
 enum class DType : uint8_t { f32, i32, b8, bf16, i8 };
@@ -60,7 +62,6 @@ struct NodeSpec {
 };
 
 class Communicator;
-struct MerakStep;
 
 // What a kernel may know about the step it runs in.
 struct RunContext {

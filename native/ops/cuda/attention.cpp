@@ -86,7 +86,6 @@ std::unique_ptr<Kernel> make_plain_forward(const NodeSpec& spec, const Attention
       device.function("plain_attention", "plain_attention",
                       {define("Q", plan.dtype), define("OUT", spec.outputs[0].dtype), define("DY", DType::f32), define("GRADIENT", DType::f32), define("DEPTH", plan.shape.depth)});
   const size_t shared = (kWarps * plan.shape.depth + 64 * (plan.shape.depth + 1)) * sizeof(float);
-  allow_shared(function, shared);
   return make_kernel([=, &device](const void* const* in, void* const* out, RunContext& context) {
     const AttentionShape shape = plan.at(in);
     const void *k = plan.part(in[plan.k], plan.k_at), *v = plan.part(in[plan.v], plan.v_at);
@@ -103,7 +102,6 @@ std::unique_ptr<Kernel> make_forward(const NodeSpec& spec, Device& device, bool 
   const CUfunction function =
       device.function("attention", "attention", plan.defines({define("OUT", spec.outputs[0].dtype), define("ROW_TILES", row_tiles), define("KEYS", keys)}));
   const size_t shared = plan.tile_bytes(queries + 4 * keys);
-  allow_shared(function, shared);
   return make_kernel([=, &device](const void* const* in, void* const* out, RunContext& context) {
     const AttentionShape shape = plan.at(in);
     const void *k = plan.part(in[plan.k], plan.k_at), *v = plan.part(in[plan.v], plan.v_at);
@@ -126,7 +124,6 @@ GradientKernel tensor_gradient(const AttentionPlan& plan, Device& device, DType 
   kernel.function = device.function("attention_grad", "attention_grad",
                                     plan.defines({define("OUT", out), define("ROWS_ARE_KEYS", rows_are_keys), define("ROW_TILES", row_tiles), define("COLUMNS", columns)}));
   kernel.shared = plan.tile_bytes(2 * kernel.rows_per_block + 4 * columns) + static_cast<size_t>(4 * columns) * sizeof(float);
-  allow_shared(kernel.function, kernel.shared);
   return kernel;
 }
 
@@ -136,7 +133,6 @@ GradientKernel plain_gradient(const NodeSpec& spec, const AttentionPlan& plan, D
   kernel.function = device.function("plain_attention", rows_are_keys ? "plain_attention_keys" : "plain_attention_queries",
                                     {define("Q", plan.dtype), define("OUT", DType::f32), define("DY", dy), define("GRADIENT", spec.outputs[0].dtype), define("DEPTH", plan.shape.depth)});
   kernel.shared = (2 * kWarps * plan.shape.depth + 64 * (plan.shape.depth + 1)) * sizeof(float);
-  allow_shared(kernel.function, kernel.shared);
   return kernel;
 }
 

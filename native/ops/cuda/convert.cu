@@ -16,3 +16,8 @@ extern "C" __global__ void accumulate(const float* __restrict__ x, float* __rest
   }
   for (i64 k = i; k < n; k++) y[k] += x[k];
 }
+
+extern "C" __global__ void scale(float* __restrict__ x, i64 n, float factor) {
+  const i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < n) x[i] *= factor;
+}

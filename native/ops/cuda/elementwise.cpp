@@ -5,7 +5,7 @@
 
 #include "ops/cpu/shape.h"  // broadcast_strides
 #include "ops/cuda/activation.h"
-#include "ops/cuda/chain.h"
+#include "ops/cuda/elementwise.h"
 
 namespace merak {
 namespace {
@@ -29,39 +29,29 @@ std::vector<double> numbers_of(const std::string& kernel, const Attrs& attrs) {
 
 ChainInput input_of(const TensorType& type, const Shape& target) { return {type.dtype, broadcast_strides(type.shape, target)}; }
 
-// A kernel of a chain whose inputs are those of the node with these numbers.
-std::unique_ptr<Kernel> chain_kernel(Device& device, const Chain& chain, std::vector<size_t> places) {
-  const DeviceChain made(device, chain);
-  return make_kernel([=](const void* const* in, void* const* out, RunContext& context) {
-    const void* inputs[kMostChainInputs];
-    for (size_t k = 0; k < places.size(); k++) inputs[k] = in[places[k]];
-    made.run(inputs, out[0], stream_of(context));
-  });
-}
-
-std::unique_ptr<Kernel> make_unary(const NodeSpec& spec, Device& device) {
+PlacedChain unary_chain(const NodeSpec& spec) {
   const TensorType &x = spec.inputs.at(0), &y = spec.outputs.at(0);
   require(x.numel() == y.numel(), "input and output sizes differ");
   // -true is true, as in tfjs.
   const bool keeps = spec.kernel == "Neg" && y.dtype == DType::b8;
-  return chain_kernel(device, {{y.numel()}, {{x.dtype, {1}}}, {{keeps ? "Identity" : spec.kernel, {0}, numbers_of(spec.kernel, spec.attrs)}}, y.dtype}, {0});
+  return {{{y.numel()}, {{x.dtype, {1}}}, {{keeps ? "Identity" : spec.kernel, {0}, numbers_of(spec.kernel, spec.attrs)}}, y.dtype}, {0}};
 }
 
-std::unique_ptr<Kernel> make_cast(const NodeSpec& spec, Device& device) {
+PlacedChain cast_chain(const NodeSpec& spec) {
   const TensorType &x = spec.inputs.at(0), &y = spec.outputs.at(0);
   require(x.numel() == y.numel(), "input and output sizes differ");
   // To bool, NaN is not zero.
-  return chain_kernel(device, {{y.numel()}, {{x.dtype, {1}}}, {{y.dtype == DType::b8 ? "NotZero" : "Identity", {0}, {}}}, y.dtype}, {0});
+  return {{{y.numel()}, {{x.dtype, {1}}}, {{y.dtype == DType::b8 ? "NotZero" : "Identity", {0}, {}}}, y.dtype}, {0}};
 }
 
-std::unique_ptr<Kernel> make_binary(const NodeSpec& spec, Device& device) {
+PlacedChain binary_chain(const NodeSpec& spec) {
   const char *first = spec.kernel == "Prelu" ? "x" : spec.kernel == "EluGrad" ? "dy" : "a", *second = spec.kernel == "Prelu" ? "alpha" : spec.kernel == "EluGrad" ? "y" : "b";
   const size_t a = input_index(spec, first), b = input_index(spec, second);
   const TensorType& y = spec.outputs.at(0);
-  return chain_kernel(device, {y.shape, {input_of(spec.inputs[a], y.shape), input_of(spec.inputs[b], y.shape)}, {{spec.kernel, {0, 1}, {}}}, y.dtype}, {a, b});
+  return {{y.shape, {input_of(spec.inputs[a], y.shape), input_of(spec.inputs[b], y.shape)}, {{spec.kernel, {0, 1}, {}}}, y.dtype}, {a, b}};
 }
 
-std::unique_ptr<Kernel> make_fill(const NodeSpec& spec, Device& device) {
+PlacedChain fill_chain(const NodeSpec& spec) {
   double value = spec.kernel == "OnesLike" ? 1 : 0;
   if (spec.kernel == "Fill") {
     const auto found = spec.attrs.values.find("value");
@@ -69,12 +59,10 @@ std::unique_ptr<Kernel> make_fill(const NodeSpec& spec, Device& device) {
     value = flag ? (*flag ? 1 : 0) : spec.attrs.number("value");
   }
   const TensorType& y = spec.outputs.at(0);
-  const size_t bytes = y.bytes();
-  if (value == 0) return make_kernel([=](const void* const*, void* const* out, RunContext& context) { set_zero(out[0], bytes, stream_of(context)); });
-  return chain_kernel(device, {{y.numel()}, {}, {{"Constant", {}, {value}}}, y.dtype}, {});
+  return {{{y.numel()}, {}, {{"Constant", {}, {value}}}, y.dtype}, {}};
 }
 
-std::unique_ptr<Kernel> make_add_n(const NodeSpec& spec, Device& device) {
+PlacedChain add_n_chain(const NodeSpec& spec) {
   const TensorType& y = spec.outputs.at(0);
   Chain chain{{y.numel()}, {}, {}, y.dtype};
   std::vector<size_t> places;
@@ -86,23 +74,23 @@ std::unique_ptr<Kernel> make_add_n(const NodeSpec& spec, Device& device) {
   }
   chain.steps.push_back({"Identity", {0}, {}});
   for (int k = 1; k < count; k++) chain.steps.push_back({"Add", {count + k - 1, k}, {}});
-  return chain_kernel(device, chain, places);
+  return {chain, places};
 }
 
 // A condition of rank 1 beside t of a higher rank picks whole rows; otherwise shapes are equal.
-std::unique_ptr<Kernel> make_select(const NodeSpec& spec, Device& device) {
+PlacedChain select_chain(const NodeSpec& spec) {
   const size_t c = input_index(spec, "condition"), t = input_index(spec, "t"), e = input_index(spec, "e");
   const TensorType& y = spec.outputs.at(0);
   const int64_t n = y.numel(), conditions = spec.inputs[c].numel(), row = conditions == 0 ? 0 : n / conditions;
   require(spec.inputs[c].dtype == DType::b8, "the condition must be bool");
   require(spec.inputs[t].numel() == n && spec.inputs[e].numel() == n, "t and e must have the result's shape");
   require(conditions == 0 ? n == 0 : row * conditions == n, "the condition does not fit t");
-  return chain_kernel(device, {{conditions, row}, {{DType::b8, {1, 0}}, {spec.inputs[t].dtype, {row, 1}}, {spec.inputs[e].dtype, {row, 1}}}, {{"Select", {0, 1, 2}, {}}}, y.dtype}, {c, t, e});
+  return {{{conditions, row}, {{DType::b8, {1, 0}}, {spec.inputs[t].dtype, {row, 1}}, {spec.inputs[e].dtype, {row, 1}}}, {{"Select", {0, 1, 2}, {}}}, y.dtype}, {c, t, e}};
 }
 
 // Attributes: `kernels` of the steps; `operands` of all steps one after another, inputs counted first, then steps, each step's number of
 // them in `counts`; `numbers` likewise with `numberCounts`.
-std::unique_ptr<Kernel> make_fused(const NodeSpec& spec, Device& device) {
+PlacedChain fused_chain(const NodeSpec& spec) {
   const TensorType& y = spec.outputs.at(0);
   const auto list = [&](const char* name) {
     const auto found = spec.attrs.values.find(name);
@@ -139,12 +127,41 @@ std::unique_ptr<Kernel> make_fused(const NodeSpec& spec, Device& device) {
     }
     chain.steps.push_back(step);
   }
-  return chain_kernel(device, chain, places);
+  return {chain, places};
+}
+
+using Maker = PlacedChain (*)(const NodeSpec&);
+
+const std::map<std::string, Maker>& makers() {
+  static const std::map<std::string, Maker> table = [] {
+    std::map<std::string, Maker> all = {{"Cast", cast_chain},     {"Fill", fill_chain},   {"ZerosLike", fill_chain}, {"OnesLike", fill_chain},
+                                        {"AddN", add_n_chain},    {"Select", select_chain}, {"MerakFused", fused_chain}};
+    for (const std::string& name : kUnary) all[name] = unary_chain;
+    for (const std::string& name : kBinary) all[name] = binary_chain;
+    return all;
+  }();
+  return table;
+}
+
+std::unique_ptr<Kernel> chain_kernel(Device& device, const PlacedChain& placed) {
+  const DeviceChain made(device, placed.chain);
+  const std::vector<size_t> places = placed.places;
+  return make_kernel([=](const void* const* in, void* const* out, RunContext& context) {
+    const void* inputs[kMostChainInputs];
+    for (size_t k = 0; k < places.size(); k++) inputs[k] = in[places[k]];
+    made.run(inputs, out[0], stream_of(context));
+  });
 }
 
 }  // namespace
 
 namespace cuda {
+
+PlacedChain chain_of(const NodeSpec& spec) {
+  const auto found = makers().find(spec.kernel);
+  if (found == makers().end()) throw Unsupported(spec.kernel + " is no element-wise kernel");
+  return found->second(spec);
+}
 
 std::unique_ptr<Kernel> make_activation(const NodeSpec& spec, Device& device) {
   static const std::map<std::string, std::string> names = {{"relu", "Relu"}, {"relu6", "Relu6"}, {"elu", "Elu"}, {"sigmoid", "Sigmoid"}, {"leakyrelu", "LeakyRelu"}};
@@ -153,19 +170,14 @@ std::unique_ptr<Kernel> make_activation(const NodeSpec& spec, Device& device) {
   const auto found = names.find(name);
   if (found == names.end()) throw Unsupported("activation " + name);
   const std::vector<double> numbers = name == "leakyrelu" ? std::vector<double>{spec.attrs.number("leakyreluAlpha", 0.2)} : std::vector<double>{};
-  return chain_kernel(device, {{spec.outputs[0].numel()}, {{DType::f32, {1}}}, {{found->second, {0}, numbers}}, DType::f32}, {0});
+  return chain_kernel(device, {{{spec.outputs[0].numel()}, {{DType::f32, {1}}}, {{found->second, {0}, numbers}}, DType::f32}, {0}});
 }
 
 }  // namespace cuda
 
 void register_cuda_elementwise() {
-  for (const std::string& name : kUnary) register_cuda_kernel(name, make_unary);
-  for (const std::string& name : kBinary) register_cuda_kernel(name, make_binary);
-  register_cuda_kernel("Cast", make_cast);
-  for (const char* name : {"Fill", "ZerosLike", "OnesLike"}) register_cuda_kernel(name, make_fill);
-  register_cuda_kernel("AddN", make_add_n);
-  register_cuda_kernel("Select", make_select);
-  register_cuda_kernel("MerakFused", make_fused);
+  for (const auto& [name, maker] : makers())
+    register_cuda_kernel(name, [](const NodeSpec& spec, Device& device) { return chain_kernel(device, chain_of(spec)); });
 }
 
 }  // namespace merak

@@ -36,9 +36,6 @@ inline std::byte* at(void* scratch, size_t offset) { return static_cast<std::byt
 
 inline bool is_float(DType dtype) { return dtype == DType::f32 || dtype == DType::bf16; }
 
-// Lets a kernel take more shared memory than the 48 KiB it may have unasked.
-void allow_shared(CUfunction function, size_t bytes);
-
 inline CUdeviceptr address(const void* pointer) { return reinterpret_cast<CUdeviceptr>(pointer); }
 void set_zero(void* to, size_t bytes, CUstream stream);
 void copy_bytes(const void* from, void* to, size_t bytes, CUstream stream);

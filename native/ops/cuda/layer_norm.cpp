@@ -53,7 +53,6 @@ std::unique_ptr<Kernel> make_layer_norm_grad(const NodeSpec& spec, Device& devic
   const ColumnSum sum(device, DType::f32, num_blocks, plan.width);
   const size_t parts_bytes = rounded_up(static_cast<size_t>(2 * num_blocks * plan.width) * sizeof(float));
   const size_t shared = plan.threads == 32 ? static_cast<size_t>(2 * plan.width) * sizeof(float) : 0;
-  allow_shared(function, shared);
   return make_kernel(
       [=, &device](const void* const* in, void* const* out, RunContext& context) {
         const int num_rows = static_cast<int>(plan.num_rows), width = static_cast<int>(plan.width);

@@ -15,6 +15,7 @@ void register_cuda_embedding();
 void register_cuda_random();
 void register_cuda_column_sum();
 void register_cuda_copies();
+void register_cuda_collectives();
 void register_cuda_elementwise();
 void register_cuda_reductions();
 
@@ -30,6 +31,7 @@ void register_all() {
   register_cuda_random();
   register_cuda_column_sum();
   register_cuda_copies();
+  register_cuda_collectives();
   register_cuda_elementwise();
   register_cuda_reductions();
 }
