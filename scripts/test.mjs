@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { checkCuda } from './check-cuda.mjs';
 import { testNative } from './test-native.mjs';
 
 const checks = [
@@ -19,6 +20,12 @@ for (const [title, script, args] of checks) {
   const { status } = spawnSync(process.execPath, [script, ...args], { stdio: 'inherit' });
   if (status !== 0) process.exit(status ?? 1);
 }
+
+process.stdout.write('check: CUDA sources\n');
+const problems = await checkCuda();
+if (problems === null) process.stdout.write('SKIPPED: no nvcc here, the CUDA sources were not compiled\n');
+for (const problem of problems ?? []) process.stderr.write(`${problem}\n`);
+if (problems?.length) process.exit(1);
 
 // Before the rest: a finding here explains failures there. MERAK_SKIP_SANITIZERS=1 leaves them out while working on something else.
 if (process.env.MERAK_SKIP_SANITIZERS !== '1') {

@@ -20,10 +20,13 @@ class Device {
  public:
   // Retains the primary context of device `ordinal`. Throws EngineError 'engine/no-gpu'.
   explicit Device(int ordinal);
+  // A card that is not there, for planning: kernels can be made, to be asked what they need, and not run; `function` gives null.
+  static std::unique_ptr<Device> planned(int capability);
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 
+  bool is_there() const { return context_ != nullptr; }
   int ordinal() const { return ordinal_; }
   int capability() const { return capability_; }  // 80, 90
   int num_multiprocessors() const { return num_multiprocessors_; }
@@ -43,6 +46,8 @@ class Device {
 
  private:
   struct Modules;
+  Device();
+  CUfunction find(const std::string& text, const std::string& name, const std::string& entry, const std::vector<std::string>& defines);
   CUdevice device_ = 0;
   CUcontext context_ = nullptr;
   int ordinal_ = 0, capability_ = 0, num_multiprocessors_ = 0;

@@ -44,7 +44,8 @@ extern "C" __global__ void cross_entropy(const float* __restrict__ logits, const
     }
   });
   const float top = max_over_block(highest, shared);
-  const float total = sum_over_block(highest == -MERAK_INFINITY && sum == sum ? 0.0f : sum * __expf(highest - top), shared);
+  const bool is_empty = highest == -MERAK_INFINITY && sum == sum;
+  const float total = sum_over_block(is_empty ? 0.0f : highest == top ? sum : sum * __expf(highest - top), shared);
   if (threadIdx.x != 0) return;
   const bool is_finite = top - top == 0.0f;
   const float result = total != total ? MERAK_NAN : is_finite ? top + logf(total) : top;

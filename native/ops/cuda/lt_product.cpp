@@ -9,7 +9,7 @@
 namespace merak::cuda {
 namespace {
 
-constexpr size_t kMostWorkspace = 64 << 20;
+constexpr size_t kMostWorkspace = 32 << 20;  // what NVIDIA recommends on Hopper
 
 cudaDataType_t type_of(DType dtype) { return dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F; }
 
@@ -111,9 +111,17 @@ struct LtProduct::State {
   }
 };
 
-LtProduct::LtProduct(Device& device, const LtPlan& plan) : state_(std::make_shared<State>(device, plan)) { state_->choice = state_->choose(plan); }
+LtProduct::LtProduct(Device& device, const LtPlan& plan) : is_chosen_(true) {
+  // On a card that is only planned there is no cuBLASLt to ask: as much as it may take.
+  if (!device.is_there()) return;
+  state_ = std::make_shared<State>(device, plan);
+  state_->choice = state_->choose(plan);
+}
 
-size_t LtProduct::scratch_bytes() const { return state_ ? rounded_up(state_->choice.workspace) : 0; }
+size_t LtProduct::scratch_bytes() const {
+  if (state_) return rounded_up(state_->choice.workspace);
+  return is_chosen_ ? kMostWorkspace : 0;
+}
 
 void LtProduct::run(const void* a, const void* b, float beta, const void* c, void* d, const void* bias, void* aux, void* scratch, CUstream stream) const {
   State& s = *state_;

@@ -28,7 +28,8 @@ class LtProduct {
 
  private:
   struct State;
-  std::shared_ptr<State> state_;
+  std::shared_ptr<State> state_;  // null on a card that is only planned
+  bool is_chosen_ = false;
 };
 
 }  // namespace merak::cuda

@@ -196,6 +196,17 @@ export interface Addon {
     inputs: readonly HostArray[],
     options: RunKernelOptions & { readonly repeat: number },
   ): [...HostArray[], number];
+  /** Kernels of the CUDA engine; others run on the processor there. Needs no GPU. */
+  cudaKernelNames(): string[];
+  /** As `runKernel`, on the first CUDA device. engine/no-gpu where there is none; an index out of range is an error too. */
+  runCudaKernel(node: NodeSpec, inputs: readonly HostArray[], options?: RunKernelOptions): HostArray[];
+  runCudaKernel(
+    node: NodeSpec,
+    inputs: readonly HostArray[],
+    options: RunKernelOptions & { readonly repeat: number },
+  ): [...HostArray[], number];
+  /** The CUDA source generated for an element-wise node. Needs no GPU. */
+  cudaChainSource(node: NodeSpec): string;
   /** Seconds of oneDNN's own product of two matrices, f32 result: the fastest of `repeat`. engine/unsupported where it has none. */
   matmulSeconds(options: {
     readonly rows: number;

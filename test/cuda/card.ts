@@ -1,0 +1,117 @@
+/** Nodes on the stand-in card (test/standin) beside the CPU engine: the kernels' own text, run thread by thread. */
+import { expect } from 'vitest';
+import type { Attrs } from '../../src/graph/graph.js';
+import type { HostArray } from '../../src/runtime/device.js';
+import { loadAddon, type NodeSpec, type RunKernelOptions, type TensorSpec } from '../../src/runtime/native/addon.js';
+import { standInEnvironment } from '../standin/build.js';
+
+// Before the addon looks for the driver.
+Object.assign(process.env, standInEnvironment());
+
+export type Stored = TensorSpec['dtype'] | 'bfloat16';
+export interface Tensor {
+  readonly shape: readonly number[];
+  readonly dtype: Stored;
+  readonly data: HostArray;
+}
+
+export const sizeOf = (shape: readonly number[]) => shape.reduce((product, dim) => product * dim, 1);
+
+/** Repeatable numbers in [0, 1). */
+export function drawer(seed: number): () => number {
+  let state = (seed * 2654435761 + 12345) >>> 0;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state >>> 8) / 2 ** 24;
+  };
+}
+
+const WORD = new DataView(new ArrayBuffer(4));
+export function toBf16(x: number): number {
+  WORD.setFloat32(0, x);
+  const bits = WORD.getUint32(0);
+  return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
+}
+export function fromBf16(bits: number): number {
+  WORD.setUint32(0, bits << 16);
+  return WORD.getFloat32(0);
+}
+
+/** A tensor of normal-ish numbers times `spread`; integers are whole numbers in [0, spread). */
+export function tensor(
+  shape: readonly number[],
+  seed: number,
+  dtype: Stored = 'float32',
+  spread = dtype === 'int32' ? 9 : 1,
+): Tensor {
+  const next = drawer(seed);
+  const count = sizeOf(shape);
+  const normal = () => (next() + next() + next() + next() - 2) * 1.7 * spread;
+  if (dtype === 'float32') return { shape, dtype, data: Float32Array.from({ length: count }, normal) };
+  if (dtype === 'bfloat16')
+    return { shape, dtype, data: Uint16Array.from({ length: count }, () => toBf16(normal())) as unknown as HostArray };
+  if (dtype === 'int32')
+    return { shape, dtype, data: Int32Array.from({ length: count }, () => Math.floor(next() * spread)) };
+  return { shape, dtype, data: Uint8Array.from({ length: count }, () => (next() < 0.5 ? 1 : 0)) };
+}
+
+export function nodeOf(
+  kernel: string,
+  inputs: Record<string, Tensor>,
+  outputs: readonly { shape: readonly number[]; dtype: Stored }[],
+  attrs: Attrs = {},
+): NodeSpec {
+  const plain = ({ shape, dtype }: { shape: readonly number[]; dtype: Stored }) => ({ shape, dtype }) as TensorSpec;
+  return {
+    kernel,
+    inputs: Object.values(inputs).map(plain),
+    inputNames: Object.keys(inputs),
+    outputs: outputs.map(plain),
+    attrs,
+  };
+}
+
+const numbersOf = (data: HostArray, dtype: string): number[] =>
+  Array.from(data as ArrayLike<number>, (x) => (dtype === 'bfloat16' ? fromBf16(x) : x));
+
+/** ||got - wanted|| / ||wanted||, over finite numbers; others must be equal. */
+export function relativeError(got: readonly number[], wanted: readonly number[]): number {
+  let difference = 0;
+  let size = 0;
+  got.forEach((x, i) => {
+    const y = wanted[i]!;
+    if (!Number.isFinite(y) || !Number.isFinite(x)) {
+      if (!Object.is(x, y)) difference = Infinity;
+      return;
+    }
+    difference += (x - y) ** 2;
+    size += y ** 2;
+  });
+  return difference === 0 ? 0 : Math.sqrt(difference / Math.max(size, 1e-30));
+}
+
+export interface Comparison {
+  readonly tolerance?: number;
+  readonly options?: RunKernelOptions;
+}
+
+/** The node's outputs on the card, compared with the CPU engine's. */
+export function expectAlike(
+  kernel: string,
+  inputs: Record<string, Tensor>,
+  outputs: readonly { shape: readonly number[]; dtype: Stored }[],
+  attrs: Attrs = {},
+  { tolerance = 1e-5, options }: Comparison = {},
+): void {
+  const node = nodeOf(kernel, inputs, outputs, attrs);
+  const arrays = Object.values(inputs).map(({ data }) => data);
+  const addon = loadAddon();
+  const wanted = addon.runKernel(node, arrays, options);
+  const got = addon.runCudaKernel(node, arrays, options);
+  outputs.forEach(({ dtype, shape }, i) => {
+    const error = relativeError(numbersOf(got[i]!, dtype), numbersOf(wanted[i]!, dtype));
+    expect(error, `${kernel}, output ${i} [${shape}] ${JSON.stringify(attrs)}`).toBeLessThanOrEqual(
+      dtype === 'float32' || dtype === 'bfloat16' ? tolerance : 0,
+    );
+  });
+}

@@ -1,0 +1,139 @@
+/** Generated chains on the stand-in card: every element-wise kernel, broadcasting, dtypes, awkward values. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { DType } from '../../src/graph/graph.js';
+import { loadAddon } from '../../src/runtime/native/addon.js';
+import { data } from '../parity/cases.js';
+import { expectAlike, type Tensor } from './card.js';
+
+const make = (shape: readonly number[], seed: number, dtype: DType = 'float32', options = {}): Tensor => ({
+  shape,
+  dtype,
+  data: data(
+    dtype,
+    shape.reduce((a, b) => a * b, 1),
+    seed,
+    options,
+  ),
+});
+
+const UNARY = [
+  'Abs', 'Acos', 'Acosh', 'Asin', 'Asinh', 'Atan', 'Atanh', 'Ceil', 'Cos', 'Cosh', 'Elu', 'Erf', 'Exp', 'Expm1', 'Floor', 'LeakyRelu', 'Log', 'Log1p',
+  'Neg', 'Reciprocal', 'Relu', 'Relu6', 'Round', 'Rsqrt', 'Selu', 'Sigmoid', 'Sign', 'Sin', 'Sinh', 'Softplus', 'Sqrt', 'Square', 'Step', 'Tan', 'Tanh',
+]; // biome-ignore format: a list
+const BINARY = [
+  'Add', 'Sub', 'Multiply', 'RealDiv', 'FloorDiv', 'Mod', 'Maximum', 'Minimum', 'Pow', 'SquaredDifference', 'Atan2',
+]; // biome-ignore format: a list
+const COMPARISONS = ['Equal', 'NotEqual', 'Greater', 'GreaterEqual', 'Less', 'LessEqual'];
+
+describe('of one tensor', () => {
+  it.each(UNARY)('%s', (kernel) => {
+    for (const size of [1, 4, 1003])
+      expectAlike(kernel, { x: make([size], size) }, [{ shape: [size], dtype: 'float32' }]);
+    const awkward = { ...make([64], 5), data: data('float32', 64, 7, { awkward: true, low: -1, high: 1 }) };
+    expectAlike(kernel, { x: awkward }, [{ shape: [64], dtype: 'float32' }]);
+    expectAlike(kernel, { x: make([0, 3], 1) }, [{ shape: [0, 3], dtype: 'float32' }]);
+  });
+  it.each(['IsFinite', 'IsInf', 'IsNan'])('%s', (kernel) => {
+    expectAlike(kernel, { x: make([50], 1, 'float32', { awkward: true }) }, [{ shape: [50], dtype: 'bool' }]);
+  });
+  it('casts as JavaScript does', () => {
+    for (const from of ['float32', 'int32', 'bool'] as const)
+      for (const to of ['float32', 'int32', 'bool'] as const)
+        expectAlike('Cast', { x: make([70], 3, from, { awkward: true, low: -9, high: 9 }) }, [
+          { shape: [70], dtype: to },
+        ]);
+  });
+  it('clips, fills, negates integers and truth', () => {
+    expectAlike('ClipByValue', { x: make([40], 1) }, [{ shape: [40], dtype: 'float32' }], {
+      clipValueMin: -1,
+      clipValueMax: 0.5,
+    });
+    expectAlike('Neg', { x: make([9], 1, 'int32') }, [{ shape: [9], dtype: 'int32' }]);
+    expectAlike('Neg', { x: make([9], 1, 'bool') }, [{ shape: [9], dtype: 'bool' }]);
+    for (const dtype of ['float32', 'int32', 'bool'] as const)
+      expectAlike('OnesLike', { x: make([5], 1, dtype) }, [{ shape: [5], dtype }]);
+    expectAlike('Fill', {}, [{ shape: [5], dtype: 'float32' }], { shape: [5], value: 2.5 });
+  });
+});
+
+describe('of two tensors', () => {
+  it.each([...BINARY, ...COMPARISONS])('%s', (kernel) => {
+    const dtype = COMPARISONS.includes(kernel) ? 'bool' : 'float32';
+    const awkward = { awkward: true, low: -3, high: 3 };
+    for (const [a, b, out] of [
+      [[12], [12], [12]],
+      [[5, 8], [8], [5, 8]],
+      [
+        [3, 1, 7],
+        [2, 1],
+        [3, 2, 7],
+      ],
+    ] as const)
+      expectAlike(kernel, { a: make(a, 1, 'float32', awkward), b: make(b, 2, 'float32', awkward) }, [
+        { shape: out, dtype },
+      ]);
+  });
+  it.each(['Add', 'FloorDiv', 'Maximum', 'LessEqual'])('%s of int32', (kernel) => {
+    const dtype = kernel === 'LessEqual' ? 'bool' : 'int32';
+    const wide = { low: -90000, high: 90000 };
+    expectAlike(kernel, { a: make([7, 3], 1, 'int32', wide), b: make([3], 2, 'int32', wide) }, [
+      { shape: [7, 3], dtype },
+    ]);
+  });
+  it('selects', () => {
+    const pick = (condition: number[], shape: number[]) =>
+      expectAlike('Select', { condition: make(condition, 3, 'bool'), t: make(shape, 1), e: make(shape, 2) }, [
+        { shape, dtype: 'float32' },
+      ]);
+    pick([4, 5], [4, 5]);
+    pick([4], [4, 5]);
+  });
+});
+
+it('broadcasts any shapes', () => {
+  const dims = fc.array(fc.tuple(fc.integer({ min: 0, max: 9 }), fc.boolean(), fc.boolean()), { maxLength: 4 });
+  fc.assert(
+    fc.property(dims, fc.integer({ min: 0, max: 999 }), (list, seed) => {
+      const shape = list.map(([dim]) => dim);
+      const a = list.map(([dim, one]) => (one ? 1 : dim));
+      const b = list.map(([dim, one, other]) => (other && !one ? 1 : dim));
+      const out = shape.map((dim, d) => (a[d] === 1 ? b[d]! : dim));
+      expectAlike('Sub', { a: make(a, seed), b: make(b, seed + 1) }, [{ shape: out, dtype: 'float32' }]);
+    }),
+    { numRuns: 12, seed: 4 },
+  );
+});
+
+it('runs a fused chain as its steps one after the other', () => {
+  const addon = loadAddon();
+  const a = make([6, 8], 1);
+  const b = make([8], 2);
+  const float = (shape: number[]) => ({ shape, dtype: 'float32' as const });
+  const run = (kernel: string, inputs: Record<string, Tensor['data']>, shapes: number[][]) =>
+    addon.runKernel(
+      { kernel, inputs: shapes.map(float), inputNames: Object.keys(inputs), outputs: [float([6, 8])], attrs: {} },
+      Object.values(inputs),
+    )[0]!;
+  const sum = run('Add', { a: a.data, b: b.data }, [[6, 8], [8]]);
+  const wanted = run('Multiply', { a: run('Tanh', { x: sum }, [[6, 8]]), b: sum }, [
+    [6, 8],
+    [6, 8],
+  ]);
+  const attrs = {
+    kernels: ['Add', 'Tanh', 'Multiply'],
+    operands: [0, 1, 2, 3, 2],
+    counts: [2, 1, 2],
+    numbers: [],
+    numberCounts: [0, 0, 0],
+  };
+  const node = {
+    kernel: 'MerakFused',
+    inputs: [float([6, 8]), float([8])],
+    inputNames: ['0', '1'],
+    outputs: [float([6, 8])],
+    attrs,
+  };
+  const [got] = addon.runCudaKernel(node, [a.data, b.data]);
+  for (const [i, x] of got!.entries()) expect(x).toBeCloseTo(wanted[i]!, 5);
+});
