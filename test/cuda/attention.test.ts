@@ -24,7 +24,7 @@ function packed({ shape: [batch, length, heads, depth], causal, masked, narrow }
   const hidden = heads * depth;
   const dtype = narrow ? 'bfloat16' : 'float32';
   const attrs = { causal, scale: 1 / Math.sqrt(depth), headShape: [batch, length, heads, depth] };
-  const mask = masked ? { mask: maskOf(batch, length) } : {};
+  const mask: Record<string, Tensor> = masked ? { mask: maskOf(batch, length) } : {};
   const qkv = tensor([batch, length, 3 * hidden], 1, dtype);
   const out = [float([batch, length, heads, depth], dtype), float([batch, heads, length])];
   const tolerance = narrow ? 1e-2 : 1e-5;
