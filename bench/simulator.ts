@@ -11,7 +11,7 @@ import * as tf from '@tensorflow/tfjs';
 import { ensureKernels } from '../src/kernels/register.js';
 import { simulate } from '../src/pipeline/simulate.js';
 import { buildPlan } from '../src/planner/buildPlan.js';
-import { timedCosts } from '../src/planner/costs/operatorCosts.js';
+import { rooflineCosts, timedCosts } from '../src/planner/costs/operatorCosts.js';
 import { planSimulation } from '../src/planner/costs/planSimulation.js';
 import { clusterCosts } from '../src/planner/search/cluster.js';
 import { nodeTimer } from '../src/runtime/native/timeNode.js';
@@ -37,13 +37,12 @@ ensureKernels('cpu');
 const subject = exampleGpt(BATCH);
 const { profile, cluster } = await thisMachine(flags.profile);
 
-const timer = nodeTimer({ threads: 1 });
+const operators = timedCosts(nodeTimer({ threads: 1 }), rooflineCosts(cluster.device));
 const results = [];
 for (const [name, layout] of LAYOUTS.filter(([name]) => name.includes(flags.only ?? ''))) {
   const microBatchSize = BATCH / layout.mesh.dp / (layout.numMicroBatches ?? 1);
   const costs = clusterCosts(cluster, layout.mesh);
   const plan = buildPlan({ train: subject.traceAt(microBatchSize), optimizer: ADAM, microBatchSize, costs, ...layout });
-  const operators = timedCosts(timer, costs.operators);
   const rates = simulate(planSimulation(plan, costs));
   const timed = simulate(planSimulation(plan, { ...costs, operators }));
   const measured = await measurePlan(plan, subject, Number(flags.steps));
