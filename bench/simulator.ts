@@ -1,7 +1,7 @@
 /**
  * Predicted step times beside the engine's, for two ranks of one thread: examples/gpt in every layout and schedule that two
  * ranks can run.
- * Run: node --import tsx bench/simulator.ts [--steps 8] [--profile file.json] [--report file.json] [--only pp2]
+ * Run: node --import tsx bench/simulator.ts [--steps 8] [--profile file.json] [--report file.json] [--svg file.svg] [--only pp2]
  * Mark: within 15 %.
  */
 import { writeFileSync } from 'node:fs';
@@ -15,6 +15,8 @@ import { rooflineCosts, timedCosts } from '../src/planner/costs/operatorCosts.js
 import { planSimulation } from '../src/planner/costs/planSimulation.js';
 import { clusterCosts } from '../src/planner/search/cluster.js';
 import { nodeTimer } from '../src/runtime/native/timeNode.js';
+import { toSvg } from './chart.js';
+import { predictionChart } from './predicted/chart.js';
 import { LAYOUTS } from './predicted/layouts.js';
 import { ADAM, milliseconds, percent, thisMachine } from './predicted/machine.js';
 import { measurePlan } from './predicted/measure.js';
@@ -26,6 +28,7 @@ const { values: flags } = parseArgs({
     steps: { type: 'string', default: '8' },
     profile: { type: 'string' },
     report: { type: 'string' },
+    svg: { type: 'string' },
     only: { type: 'string' },
   },
 });
@@ -81,3 +84,7 @@ console.log(
   }),
 );
 if (flags.report !== undefined) writeFileSync(flags.report, `${JSON.stringify({ profile, results }, null, 1)}\n`);
+if (flags.svg !== undefined) {
+  const rows = results.map(({ name, measured, rates }) => ({ name, measured, predicted: rates }));
+  writeFileSync(flags.svg, await toSvg(predictionChart('Predicted and measured steps of examples/gpt', rows, MARK)));
+}
