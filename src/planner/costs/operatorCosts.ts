@@ -7,6 +7,8 @@ import { rateAt } from './rates.js';
 export interface OperatorCosts {
   /** 0 for kernels that only rename their input. Collectives are not priced here. */
   nodeSeconds(graph: Graph, node: Node): number;
+  /** More for `bytes` that come from main memory, where kernels were measured on operands in the last cache. Default 0. */
+  missSeconds?(bytes: number): number;
 }
 
 /** Kernels that run on matrix units. */
@@ -46,6 +48,11 @@ export function rooflineCosts(device: DeviceModel): OperatorCosts {
       const rate = arithmeticRate(device, node.kernel, flops);
       const moving = bytes === 0 ? 0 : bytes / rateAt(device.memoryBytesPerSecond, bytes);
       return device.launchSeconds + Math.max(flops / rate, moving);
+    },
+    missSeconds(bytes) {
+      const curve = device.memoryBytesPerSecond;
+      const main = curve.at(-1)?.rate ?? Number.POSITIVE_INFINITY;
+      return bytes <= 0 ? 0 : bytes * Math.max(0, 1 / main - 1 / rateAt(curve, bytes));
     },
   };
 }

@@ -1,4 +1,5 @@
 /** Seconds of a lowered program: of exactly the kernel calls that a rank runs. */
+import { valueBytes } from '../../graph/cost.js';
 import type { Graph, Node } from '../../graph/graph.js';
 import type { Link } from '../../pipeline/network.js';
 import type { Executable, Program } from '../../plan/plan.js';
@@ -49,7 +50,7 @@ export function programSeconds(program: Program, costs: ProgramCosts): number {
       arrivals.set(node.outputs[0] ?? -1, linkFree);
     } else if (node.kernel === 'MerakWait') {
       seconds = Math.max(seconds, arrivals.get(node.inputs[0] ?? -1) ?? 0);
-    } else seconds += nodeSeconds(graph, node, producer, costs);
+    } else seconds += nodeSeconds(graph, node, producer, costs) + missSeconds(program, node, costs);
     for (const output of node.outputs) producer.set(output, node);
   }
   return seconds;
@@ -60,10 +61,28 @@ export function secondsByNode(program: Program, costs: ProgramCosts): number[] {
   const graph = programGraph(program);
   const producer = new Map<number, Node>();
   return graph.nodes.map((node) => {
-    const seconds = startsExchange(node) ? callSeconds(graph, node, costs) : nodeSeconds(graph, node, producer, costs);
+    const seconds = startsExchange(node)
+      ? callSeconds(graph, node, costs)
+      : nodeSeconds(graph, node, producer, costs) + missSeconds(program, node, costs);
     for (const output of node.outputs) producer.set(output, node);
     return seconds;
   });
+}
+
+/**
+ * Weights and gradients of a stage are more than caches hold: each kernel finds them in main memory. A gradient that is added to is
+ * read and written.
+ */
+function missSeconds({ values }: Program, node: Node, { operators }: ProgramCosts): number {
+  if (operators.missSeconds === undefined) return 0;
+  const bytesIn = (ids: readonly number[], space: Program['values'][number]['space']) =>
+    [...new Set(ids)].reduce((sum, id) => {
+      const value = values[id];
+      return sum + (value?.space === space ? valueBytes(asGraphValue(value)) : 0);
+    }, 0);
+  const weights = bytesIn(node.inputs, 'parameters');
+  const gradients = bytesIn(node.outputs, 'gradients');
+  return operators.missSeconds(weights) + 2 * operators.missSeconds(gradients);
 }
 
 function nodeSeconds(graph: Graph, node: Node, producer: ReadonlyMap<number, Node>, costs: ProgramCosts): number {

@@ -224,6 +224,36 @@ describe('collectives', () => {
   });
 });
 
+describe('main memory', () => {
+  it('delays what is read from parameters and twice what is added to gradients, where caches were measured', () => {
+    const value = (space: Program['values'][number]['space'], offset: number) => {
+      return { shape: [1024], dtype: 'float32' as const, space, offset };
+    };
+    const add = (spaces: readonly Program['values'][number]['space'][]): Program => ({
+      kind: 'forward',
+      values: spaces.map((space, index) => value(space, 4096 * index)),
+      nodes: [{ kernel: 'Add', inputs: [0, 1], inputNames: ['a', 'b'], outputs: [2], attrs: {}, scope: '' }],
+    });
+    const device = deviceByName('cpu');
+    const cached = [
+      { size: 4096, rate: 4e9 },
+      { size: 1 << 20, rate: 1e9 },
+    ];
+    const seconds = (spaces: Parameters<typeof add>[0], memoryBytesPerSecond = cached) => {
+      const operators = rooflineCosts({ ...device, memoryBytesPerSecond });
+      return programSeconds(add(spaces), { operators, tensorLink: linkByName('shm'), tensorRanks: 1 });
+    };
+    const miss = 4096 * (1 / 1e9 - 1 / 4e9);
+    const plain = seconds(['scratch', 'scratch', 'scratch']);
+    expect(seconds(['scratch', 'parameters', 'scratch'])).toBeCloseTo(plain + miss, 12);
+    expect(seconds(['scratch', 'scratch', 'gradients'])).toBeCloseTo(plain + 2 * miss, 12);
+    const flat = [{ size: 1, rate: 1e9 }];
+    expect(seconds(['scratch', 'parameters', 'gradients'], flat)).toBe(
+      seconds(['scratch', 'scratch', 'scratch'], flat),
+    );
+  });
+});
+
 describe('calibration', () => {
   const truth = deviceByName('rtx3090');
   it('gets back the device that a stopwatch obeys, through a file', async () => {
