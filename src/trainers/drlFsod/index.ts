@@ -4,6 +4,7 @@ import { charts, MerakError } from '../../index.js';
 import type { TrainerContext } from '../context.js';
 import { defineTrainer } from '../trainer.js';
 import type { AnnotatedImage } from '../vision/annotations.js';
+import type { Detection } from '../vision/averagePrecision.js';
 import { readCoco } from '../vision/coco.js';
 import { readVoc } from '../vision/voc.js';
 import { config, type FsodConfig } from './config.js';
@@ -17,7 +18,6 @@ import { writeWorld } from './world.js';
 
 const READERS = { voc: readVoc, coco: readCoco, packed: readPacked };
 const NUM_DRAWN = 6;
-const MIN_DRAWN_SCORE = 0.2;
 type Arm = FsodConfig['arms'][number];
 
 interface Prepared {
@@ -198,10 +198,14 @@ async function trainOne(context: TrainerContext<FsodConfig>, { arm, seed, phases
   return {
     ...{ arm, seed, loss },
     precisions: precisions.map((one) => (Number.isFinite(one) ? one : null)),
-    drawn: detections
-      .filter(({ image, score }) => image < NUM_DRAWN && score > MIN_DRAWN_SCORE)
-      .map((one) => ({ ...one, box: [...one.box] })),
+    drawn: test.slice(0, NUM_DRAWN).flatMap(({ objects }, i) => mostCertain(detections, i, objects.length)),
   };
+}
+
+/** As many as the image has true boxes, so that a picture shows something however little was learnt. */
+function mostCertain(detections: readonly Detection[], image: number, count: number): Run['drawn'] {
+  const own = detections.filter((one) => one.image === image).sort((a, b) => b.score - a.score);
+  return own.slice(0, count).map((one) => ({ ...one, box: [...one.box] }));
 }
 
 function fewShot(
