@@ -24,7 +24,11 @@ export const variants = [
   { source: 'attention_delta', macros: { DY: 'bf16', OUT: 'bf16', T: 'bf16' } },
   { source: 'attention_delta', macros: { DY: 'float', OUT: 'float', T: 'bf16' } },
   { source: 'plain_attention', macros: { Q: 'float', DY: 'float', OUT: 'float', GRADIENT: 'float', DEPTH: 64 } },
-  { source: 'plain_attention', macros: { Q: 'bf16', DY: 'float', OUT: 'bf16', GRADIENT: 'bf16', DEPTH: 20 }, spills: 16 },
+  {
+    source: 'plain_attention',
+    macros: { Q: 'bf16', DY: 'float', OUT: 'bf16', GRADIENT: 'bf16', DEPTH: 20 },
+    spills: 16,
+  },
   layerNorm(32, 4, 6, 'bf16', 'bf16'),
   layerNorm(256, 4, 2, 'bf16', 'bf16'),
   layerNorm(32, 1, 3, 'float', 'float'),
