@@ -1,5 +1,5 @@
 // npm run recipes -- [NAME...] [--data DIR]: examples/recipes/*.yaml on 2 workers, all or those named; results/DAY/recipes.md joins
-// them with those that ran before, so that a long run can be made in pieces.
+// them with those that ran before, so that a long run can be made in pieces; --page runs none and only writes the page.
 // A yaml is a recipe's configuration; its first comment lines may say `recipe: NAME` (default: the file's name), `data: FOLDER`
 // (under --data, default ../shared/data; without it the recipe generates its data) and `figures: NAME...` (what its row shows).
 import { spawnSync } from 'node:child_process';
@@ -14,7 +14,10 @@ const RUNS = join(ROOT, 'runs/recipes');
 const DEFAULT_FIGURES = 4;
 
 const { values, positionals: wanted } = parseArgs({
-  options: { data: { type: 'string', default: join(ROOT, '../shared/data') } },
+  options: {
+    data: { type: 'string', default: join(ROOT, '../shared/data') },
+    page: { type: 'boolean', default: false },
+  },
   allowPositionals: true,
 });
 const recipes = readdirSync(CONFIGS)
@@ -31,7 +34,7 @@ if (unknown.length > 0) {
 
 const problems = new Map();
 for (const recipe of recipes) {
-  if (wanted.length > 0 && !wanted.includes(recipe.name)) continue;
+  if (values.page || (wanted.length > 0 && !wanted.includes(recipe.name))) continue;
   const problem = run(recipe);
   if (problem !== undefined) problems.set(recipe.name, problem);
 }
