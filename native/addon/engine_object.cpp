@@ -5,6 +5,7 @@
 
 #include "addon/convert.h"  // JavaScript values
 #include "addon/plan.h"     // to_rank_plan
+#include "cuda/backend.h"   // make_cuda_backend
 #include "engine/error.h"   // EngineError
 
 namespace merak {
@@ -46,6 +47,12 @@ Napi::Value to_result(Napi::Env env, const StepResult& result, const ResultNames
   return object;
 }
 
+Napi::Value to_handles(Napi::Env env, const std::vector<ArenaHandle>& handles) {
+  Napi::Array list = Napi::Array::New(env);
+  for (const ArenaHandle& handle : handles) list.Set(list.Length(), to_handle(env, handle.arena, handle.fd, handle.bytes));
+  return list;
+}
+
 StepInput to_step_input(const Napi::Object& object) {
   StepInput input;
   input.step = static_cast<uint32_t>(number_field(object, "step"));
@@ -61,6 +68,13 @@ StepInput to_step_input(const Napi::Object& object) {
     input.inputs[name] = {bytes.data, bytes.size};
   }
   return input;
+}
+
+// {cuda: {ordinal, shared}} names a card; nothing, the processor.
+std::unique_ptr<Backend> to_backend(const Napi::Value& options) {
+  if (!options.IsObject() || !options.As<Napi::Object>().Get("cuda").IsObject()) return make_cpu_backend();
+  const Napi::Object cuda = object_field(options.As<Napi::Object>(), "cuda");
+  return cuda::make_cuda_backend(std::make_shared<cuda::Device>(static_cast<int>(number_field(cuda, "ordinal"))), flag_field(cuda, "shared"));
 }
 
 }  // namespace
@@ -83,7 +97,7 @@ EngineObject::EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<En
     int threads = 1;
     if (info[1].IsObject() && info[1].As<Napi::Object>().Get("threads").IsNumber())
       threads = std::max(1, static_cast<int>(number_field(info[1].As<Napi::Object>(), "threads")));
-    engine_ = std::make_shared<Engine>(to_rank_plan(info[0].As<Napi::Object>()));
+    engine_ = std::make_shared<Engine>(to_rank_plan(info[0].As<Napi::Object>()), to_backend(info[1]));
     thread_ = std::make_unique<PromiseThread>(info.Env(), "merak.Engine", threads);
     void (*leave)(EngineObject*) = [](EngineObject* self) {
       self->hook_ = {};  // a hook that has run must not be removed
@@ -117,9 +131,7 @@ Napi::Value EngineObject::submit(Napi::Env env, std::function<Finish()> work, co
 
 Napi::Value EngineObject::handles(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    Napi::Array list = Napi::Array::New(info.Env());
-    for (const ArenaHandle& handle : engine().open_handles()) list.Set(list.Length(), to_handle(info.Env(), handle.arena, handle.fd, handle.bytes));
-    return list;
+    return to_handles(info.Env(), engine().open_handles());
   });
 }
 
@@ -127,8 +139,7 @@ Napi::Value EngineObject::load(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     auto executable = std::make_shared<Executable>(to_executable(info[0].As<Napi::Object>()));
     return submit(info.Env(), [this, executable]() -> Finish {
-      const ArenaHandle handle = engine_->load(std::move(*executable));
-      return [handle](Napi::Env env) -> Napi::Value { return to_handle(env, handle.arena, handle.fd, handle.bytes); };
+      return [handles = engine_->load(std::move(*executable))](Napi::Env env) { return to_handles(env, handles); };
     }, info.Env().Undefined());
   });
 }
@@ -149,11 +160,7 @@ Napi::Value EngineObject::write(const Napi::CallbackInfo& info) {
     const int moment = info[1].ToNumber().Int32Value();
     const Bytes bytes = to_bytes(info[2]);
     return submit(info.Env(), [this, index, moment, bytes]() -> Finish {
-      const auto [data, size] = engine_->parameter(index, moment);
-      if (size != bytes.size)
-        throw EngineError("plan/invalid", "parameter " + engine_->plan().parameters[index].name + " has " + std::to_string(size) +
-                                              " bytes, not " + std::to_string(bytes.size));
-      if (size) std::memcpy(data, bytes.data, size);
+      engine_->write(index, moment, bytes.data, bytes.size);
       return [](Napi::Env env) { return env.Undefined(); };
     }, info[2]);
   });
@@ -164,9 +171,9 @@ Napi::Value EngineObject::read(const Napi::CallbackInfo& info) {
     const size_t index = static_cast<size_t>(info[0].ToNumber().Int64Value());
     const int moment = info[1].ToNumber().Int32Value();
     return submit(info.Env(), [this, index, moment]() -> Finish {
-      const auto [data, size] = engine_->parameter(index, moment);
       const DType dtype = engine_->parameter_dtype(index, moment);
-      auto bytes = std::make_shared<std::vector<std::byte>>(data, data + size);
+      auto bytes = std::make_shared<std::vector<std::byte>>(engine_->parameter_bytes(index, moment));
+      engine_->read(index, moment, bytes->data(), bytes->size());
       return [bytes, dtype](Napi::Env env) -> Napi::Value { return to_array(env, dtype, bytes->data(), bytes->size()); };
     }, info.Env().Undefined());
   });

@@ -10,7 +10,7 @@
 
 namespace merak {
 
-// new Engine(rankPlan, {threads}). Work runs on the engine's own thread; its methods return promises.
+// new Engine(rankPlan, {threads, cuda?: {ordinal, shared}}). Work runs on the engine's own thread; its methods return promises.
 class EngineObject : public Napi::ObjectWrap<EngineObject> {
  public:
   static void define(Napi::Env env, Napi::Object exports);
@@ -23,7 +23,7 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   Napi::Value submit(Napi::Env env, std::function<Finish()> work, const Napi::Value& keep);
 
   Napi::Value handles(const Napi::CallbackInfo& info);   // () -> [{arena, pid, fd, bytes}]
-  Napi::Value load(const Napi::CallbackInfo& info);      // (executable) -> Promise<handle>
+  Napi::Value load(const Napi::CallbackInfo& info);      // (executable) -> Promise<[handle]>
   Napi::Value connect(const Napi::CallbackInfo& info);   // ([{rank, arena, pid, fd, bytes}]) -> Promise
   Napi::Value write(const Napi::CallbackInfo& info);     // (index, moment or -1, data) -> Promise
   Napi::Value read(const Napi::CallbackInfo& info);      // (index, moment or -1) -> Promise<array>

@@ -8,6 +8,7 @@
 
 #include "addon/convert.h"          // JavaScript values
 #include "addon/plan.h"             // to_executable_of
+#include "cuda/backend.h"           // make_kernel_on
 #include "engine/aligned.h"         // buffers
 #include "engine/compile.h"         // workspace_of
 #include "engine/registry.h"        // compile_kernel
@@ -109,18 +110,24 @@ Napi::Value run_kernel(const Napi::CallbackInfo& info) {
   });
 }
 
-// workspace(executable, {persistentSpaces}, threads) -> {scratchBytes, keptBytes}
+// workspace(executable, {persistentSpaces}, threads, capability?) -> {scratchBytes, keptBytes}; of a card with a capability (80, 90), which
+// need not be there, else of the processor.
 Napi::Value workspace(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const Executable executable = to_executable_of(info[0].As<Napi::Object>(), info[1].As<Napi::Object>());
     const int threads = std::max(1, info[2].ToNumber().Int32Value());
+    std::unique_ptr<cuda::Device> card;
+    if (info[3].IsNumber()) card = cuda::Device::planned(info[3].ToNumber().Int32Value());
+    const KernelMaker make = [&](const NodeSpec& spec) {
+      return card ? cuda::make_kernel_on(spec, *card, [](const std::string&) {}) : compile_kernel(spec);
+    };
     Workspace result;
     std::exception_ptr thrown;
     // A thread of its own has a number of OpenMP threads of its own, as an engine's has.
     std::thread([&] {
       omp_set_num_threads(threads);
       try {
-        result = workspace_of(executable);
+        result = workspace_of(executable, make);
       } catch (...) {
         thrown = std::current_exception();
       }

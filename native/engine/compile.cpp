@@ -3,9 +3,6 @@
 
 #include <algorithm>  // std::max
 #include <set>        // kernel families
-
-#include "engine/registry.h"  // compile_kernel
-
 namespace merak {
 namespace {
 
@@ -150,7 +147,7 @@ bool writes_parameters(const Program& program) {
   return false;
 }
 
-CompiledProgram compile_program(const Program& program, const Spaces& spaces, bool repeats) {
+CompiledProgram compile_program(const Program& program, const Spaces& spaces, bool repeats, const KernelMaker& make) {
   Rewriter rewriter(program);
   rewriter.rewrite();
   CompiledProgram compiled;
@@ -179,14 +176,14 @@ CompiledProgram compile_program(const Program& program, const Spaces& spaces, bo
       const ProgramValue& weight = program.values[static_cast<size_t>(node.inputs[1])];
       spec.attrs.values["weightStays"] = weight.space == Space::parameters && !writes_parameters(program);
     }
-    result.kernel = compile_kernel(spec);
+    result.kernel = make(spec);
     compiled.scratch_bytes = std::max(compiled.scratch_bytes, result.kernel->scratch_bytes());
     if (result.outputs.size() == 1 && result.outputs[0].space == Space::gradients) {
       const GradientRange range = range_of(result, program);
       const NodeSpec alone = starting(spec);
       const bool is_first = std::none_of(begun.begin(), begun.end(), [&](const GradientRange& other) { return meet(range, other); });
       if (is_first && !alone.kernel.empty()) {
-        result.first = compile_kernel(alone);
+        result.first = make(alone);
         compiled.scratch_bytes = std::max(compiled.scratch_bytes, result.first->scratch_bytes());
       }
       begun.push_back(range);
@@ -209,11 +206,11 @@ bool changes_parameters(const Executable& executable) {
   return std::any_of(executable.programs.begin(), executable.programs.end(), writes_parameters);
 }
 
-Workspace workspace_of(const Executable& executable) {
+Workspace workspace_of(const Executable& executable, const KernelMaker& make) {
   const bool repeats = executable.num_micro_batches > 1 || !changes_parameters(executable);
   Workspace workspace;
   for (const Program& program : executable.programs) {
-    const CompiledProgram compiled = compile_program(program, executable.spaces, repeats);
+    const CompiledProgram compiled = compile_program(program, executable.spaces, repeats, make);
     workspace.scratch_bytes = std::max(workspace.scratch_bytes, compiled.scratch_bytes);
     workspace.kept_bytes += kept_bytes(compiled);
   }

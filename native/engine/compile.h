@@ -1,5 +1,7 @@
 // Turning a program into kernels, once: nodes that do nothing are dropped, accumulations join the product they add.
 #pragma once
+#include <functional>  // KernelMaker
+
 #include "engine/program.h"  // Program
 
 namespace merak {
@@ -33,9 +35,12 @@ struct CompiledProgram {
 // Whether a node of the program writes to a parameter.
 bool writes_parameters(const Program& program);
 
+// Makes the kernel of a node; throws as compile_kernel (engine/registry.h), which is the processor's.
+using KernelMaker = std::function<std::unique_ptr<Kernel>(const NodeSpec&)>;
+
 // `repeats`: the program runs several times before parameters change, so that products may keep a weight in the layout they like.
 // `program` must outlive the result. Throws Unsupported or std::runtime_error naming the node.
-CompiledProgram compile_program(const Program& program, const Spaces& spaces, bool repeats);
+CompiledProgram compile_program(const Program& program, const Spaces& spaces, bool repeats, const KernelMaker& make);
 
 // What the kernels of a program keep from run to run.
 size_t kept_bytes(const CompiledProgram& program);
@@ -49,7 +54,7 @@ struct Workspace {
   size_t kept_bytes = 0;     // its own
 };
 // `executable` has the persistent spaces of its plan. Depends on the number of OpenMP threads of the calling thread.
-Workspace workspace_of(const Executable& executable);
+Workspace workspace_of(const Executable& executable, const KernelMaker& make);
 
 // Bytes [begin, end) of `gradients`.
 struct GradientRange {

@@ -1,9 +1,6 @@
 // Allocation, compilation and bookkeeping of an engine; the step itself is in step.cpp.
 #include "engine/engine.h"
 
-#include <sys/stat.h>  // fstat
-#include <unistd.h>    // sysconf
-
 #include <algorithm>  // std::max
 
 #include "engine/check.h"  // check_rank_plan, check_executable
@@ -12,45 +9,42 @@
 namespace merak {
 namespace {
 
-std::shared_ptr<Arena> create_arena(const std::string& name, int64_t bytes) {
-  // The kernel would lend the addresses and end the process at the first touch too many.
-  const double machine = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
-  if (static_cast<double>(bytes) > machine)
-    throw EngineError("plan/out-of-memory", "arena " + name + " needs " + std::to_string(bytes) + " bytes, and the machine has " +
-                                                std::to_string(static_cast<int64_t>(machine)));
-  try {
-    return Arena::create(name, static_cast<size_t>(bytes));
-  } catch (const std::exception& error) {
-    throw EngineError("plan/out-of-memory", error.what());
-  }
+std::vector<ArenaHandle> handle_of(const std::string& name, const Memory& memory) {
+  if (!memory.shared) return {};
+  return {{name, memory.shared->fd(), memory.shared->bytes()}};
 }
 
-// Bytes of an arena that memory really stands behind: pages touched so far.
-size_t resident_bytes(const Arena& arena) {
-  struct stat status{};
-  return fstat(arena.fd(), &status) == 0 ? static_cast<size_t>(status.st_blocks) * 512 : arena.bytes();
+// Fields, outputs and metrics of all micro-batches, each from a multiple of 64 bytes on.
+size_t staging_bytes(const Executable& plan) {
+  const auto micro_batches = static_cast<size_t>(plan.num_micro_batches);
+  size_t bytes = staged(plan.metrics.size() * sizeof(float));
+  for (const std::vector<InputPlan>* list : {&plan.inputs, &plan.outputs})
+    for (const InputPlan& field : *list) bytes += staged(field.type.bytes() * micro_batches);
+  return bytes;
 }
 
 }  // namespace
 
-Engine::Engine(RankPlan plan) : plan_(std::move(plan)) {
+Engine::Engine(RankPlan plan, std::unique_ptr<Backend> backend) : plan_(std::move(plan)), backend_(std::move(backend)) {
   check_rank_plan(plan_);
-  persistent_ = create_arena("persistent", plan_.persistent_bytes);
+  persistent_ = backend_->allocate("persistent", plan_.persistent_bytes);
   if (plan_.world_size() > 1) {
-    comm_ = std::make_unique<ShmCommunicator>(plan_.rank, plan_.world_size(), plan_.groups);
-    comm_->add_arena("persistent", persistent_);
-    recording_ = std::make_unique<RecordingCommunicator>(*comm_, recorder_);
-    async_ = std::make_unique<AsyncCommunicator>(*recording_);
+    peers_ = backend_->make_peers(plan_, recorder_);
+    peers_->add("persistent", persistent_);
   }
+  backend_->opened(plan_, persistent_.data);
 }
 
+Engine::~Engine() = default;
+
 std::vector<ArenaHandle> Engine::open_handles() const {
-  std::vector<ArenaHandle> handles = {{"persistent", persistent_->fd(), persistent_->bytes()}};
-  if (comm_) handles.push_back({"control", comm_->control()->fd(), comm_->control()->bytes()});
+  std::vector<ArenaHandle> handles = handle_of("persistent", persistent_);
+  if (peers_)
+    for (const ArenaHandle& handle : peers_->handles()) handles.push_back(handle);
   return handles;
 }
 
-ArenaHandle Engine::load(Executable executable) {
+std::vector<ArenaHandle> Engine::load(Executable executable) {
   LoadedExecutable loaded;
   loaded.plan = std::move(executable);
   Executable& plan = loaded.plan;
@@ -58,10 +52,11 @@ ArenaHandle Engine::load(Executable executable) {
   for (int i = 0; i < kNumSpaces; i++)
     if (is_persistent(static_cast<Space>(i))) plan.spaces[i] = plan_.spaces[i];
   check_executable(plan, plan_);
-  loaded.arena = create_arena(plan.name, plan.arena_bytes);
+  loaded.arena = backend_->allocate(plan.name, plan.arena_bytes);
+  loaded.staging = backend_->allocate_staging(staging_bytes(plan));
   const SpacePlan& constants = plan.spaces[static_cast<int>(Space::constants)];
   for (const ConstantPlan& constant : plan.constants)
-    if (!constant.data.empty()) std::memcpy(loaded.arena->data() + constants.base + constant.offset, constant.data.data(), constant.data.size());
+    backend_->write(loaded.arena.data + constants.base + constant.offset, constant.data.data(), constant.data.size());
   loaded.sent[0].resize(static_cast<size_t>(plan.spaces[static_cast<int>(Space::sent)].num_slots));
   loaded.sent[1].resize(static_cast<size_t>(plan.spaces[static_cast<int>(Space::sentGradients)].num_slots));
   const auto num_chunks = static_cast<size_t>(plan.num_chunks());
@@ -79,9 +74,10 @@ ArenaHandle Engine::load(Executable executable) {
   executables_.erase(name);
   LoadedExecutable& placed = executables_.emplace(name, std::move(loaded)).first->second;
   placed.programs.resize(kNumProgramKinds * num_chunks);
+  const KernelMaker make = [this](const NodeSpec& spec) { return backend_->compile(spec); };
   try {
     for (const Program& program : placed.plan.programs) {
-      CompiledProgram compiled = compile_program(program, placed.plan.spaces, placed.plan.num_micro_batches > 1 || !placed.changes_parameters);
+      CompiledProgram compiled = compile_program(program, placed.plan.spaces, placed.plan.num_micro_batches > 1 || !placed.changes_parameters, make);
       placed.scratch_bytes = std::max(placed.scratch_bytes, compiled.scratch_bytes);
       placed.max_pointers = std::max(placed.max_pointers, compiled.max_pointers);
       placed.programs[static_cast<size_t>(program.index())] = std::move(compiled);
@@ -109,27 +105,35 @@ ArenaHandle Engine::load(Executable executable) {
       node.kernel->prepare();
       if (node.first) node.first->prepare();
     }
-  if (placed.scratch_bytes > scratch_bytes_ || !scratch_) {
-    scratch_ = aligned_bytes(placed.scratch_bytes);
-    scratch_bytes_ = placed.scratch_bytes;
-  }
+  if (placed.scratch_bytes > scratch_.bytes || !scratch_.data) scratch_ = backend_->allocate_scratch(placed.scratch_bytes);
   input_pointers_.resize(std::max(input_pointers_.size(), placed.max_pointers));
   output_pointers_.resize(std::max(output_pointers_.size(), placed.max_pointers));
-  if (comm_) comm_->add_arena(name, placed.arena);
-  return {name, placed.arena->fd(), placed.arena->bytes()};
+  if (peers_) peers_->add(name, placed.arena);
+  backend_->loaded(placed);
+  return handle_of(name, placed.arena);
 }
 
 void Engine::connect(int rank, const std::string& arena, int pid, int fd, size_t bytes) {
   if (rank == plan_.rank) return;
-  if (!comm_) throw EngineError("plan/invalid", "a rank alone has no peers");
+  if (!peers_) throw EngineError("plan/invalid", "a rank alone has no peers");
   try {
-    comm_->add_peer_arena(rank, arena, pid, fd, bytes);
+    peers_->connect(rank, arena, pid, fd, bytes);
+  } catch (const EngineError&) {
+    throw;
+  } catch (const CommError&) {
+    throw;
   } catch (const std::exception& error) {
     throw EngineError("comm/peer-lost", error.what());
   }
 }
 
-std::pair<std::byte*, size_t> Engine::parameter(size_t index, int moment) {
+size_t Engine::parameter_bytes(size_t index, int moment) const {
+  parameter(index, moment);
+  const RankParameter& parameter = plan_.parameters[index];
+  return moment < 0 ? parameter.type.bytes() : static_cast<size_t>(parameter.owned_end - parameter.owned_begin) * sizeof(float);
+}
+
+std::byte* Engine::parameter(size_t index, int moment) const {
   if (index >= plan_.parameters.size()) throw EngineError("plan/invalid", "no parameter " + std::to_string(index));
   const RankParameter& parameter = plan_.parameters[index];
   if (moment >= static_cast<int>(parameter.moment_offsets.size()))
@@ -137,10 +141,20 @@ std::pair<std::byte*, size_t> Engine::parameter(size_t index, int moment) {
   const Space space = moment < 0 ? Space::parameters : Space::optimizer;
   const int64_t offset = moment < 0 ? parameter.offset : parameter.moment_offsets[static_cast<size_t>(moment)];
   if (offset < 0) throw EngineError("plan/invalid", "parameter " + parameter.name + " has no such value on this rank");
+  return persistent_.data + plan_.spaces[static_cast<int>(space)].base + offset;
+}
+
+void Engine::write(size_t index, int moment, const void* data, size_t bytes) {
+  const size_t size = parameter_bytes(index, moment);
+  if (size != bytes)
+    throw EngineError("plan/invalid",
+                      "parameter " + plan_.parameters[index].name + " has " + std::to_string(size) + " bytes, not " + std::to_string(bytes));
   if (moment < 0) parameters_state_++;
-  const size_t bytes =
-      moment < 0 ? parameter.type.bytes() : static_cast<size_t>(parameter.owned_end - parameter.owned_begin) * sizeof(float);
-  return {persistent_->data() + plan_.spaces[static_cast<int>(space)].base + offset, bytes};
+  backend_->write(parameter(index, moment), data, bytes);
+}
+
+void Engine::read(size_t index, int moment, void* data, size_t bytes) const {
+  backend_->read(data, parameter(index, moment), std::min(bytes, parameter_bytes(index, moment)));
 }
 
 DType Engine::parameter_dtype(size_t index, int moment) const {
@@ -160,21 +174,21 @@ void Engine::abort(const std::string& reason) {
     if (abort_reason_.empty()) abort_reason_ = reason;
   }
   aborted_ = true;
-  if (comm_) comm_->abort(reason);
+  if (peers_) peers_->communicator().abort(reason);
 }
 
 std::vector<std::pair<std::string, size_t>> Engine::measured_bytes() const {
-  size_t workspace = scratch_bytes_;
+  size_t workspace = scratch_.bytes + backend_->own_bytes();
   for (const auto& [name, loaded] : executables_)
     for (const CompiledProgram& program : loaded.programs) workspace += kept_bytes(program);
-  std::vector<std::pair<std::string, size_t>> bytes = {{"persistent", resident_bytes(*persistent_)}, {"workspace", workspace}};
-  if (comm_) bytes.emplace_back("control", resident_bytes(*comm_->control()));
-  for (const auto& [name, loaded] : executables_) bytes.emplace_back(name, resident_bytes(*loaded.arena));
+  std::vector<std::pair<std::string, size_t>> bytes = {{"persistent", backend_->resident_bytes(persistent_)}, {"workspace", workspace}};
+  if (peers_) bytes.emplace_back("control", peers_->bytes());
+  for (const auto& [name, loaded] : executables_) bytes.emplace_back(name, backend_->resident_bytes(loaded.arena));
   return bytes;
 }
 
 std::vector<AsyncCommunicator::Event> Engine::take_collective_trace() {
-  return async_ ? async_->take_trace() : std::vector<AsyncCommunicator::Event>();
+  return peers_ ? peers_->take_trace() : std::vector<AsyncCommunicator::Event>();
 }
 
 std::map<std::string, Engine::KernelTime> Engine::kernel_times() const {

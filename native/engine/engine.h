@@ -5,10 +5,7 @@
 #include <mutex>          // abort reason
 #include <unordered_map>  // executables by name
 
-#include "comm/arena.h"       // Arena
-#include "comm/async.h"       // AsyncCommunicator
-#include "comm/shm.h"         // ShmCommunicator
-#include "engine/aligned.h"   // scratch
+#include "engine/backend.h"   // Backend
 #include "engine/compile.h"   // CompiledProgram
 #include "engine/overlap.h"   // OverlapPlan
 #include "engine/program.h"   // RankPlan, Executable
@@ -19,7 +16,8 @@ namespace merak {
 // An executable with its arena and kernels.
 struct LoadedExecutable {
   Executable plan;
-  std::shared_ptr<Arena> arena;
+  Memory arena;
+  Memory staging;  // fields, outputs, metrics: empty where the backend needs none
   std::vector<CompiledProgram> programs;  // by Program::index; empty where the executable has none
   bool trains = false;
   bool changes_parameters = false;  // a run may leave other parameters than it found
@@ -35,7 +33,11 @@ struct LoadedExecutable {
   // Per chunk: offset and length of the float tensors that it leaves in a `sent` slot.
   std::vector<std::vector<std::pair<int64_t, int64_t>>> sent_floats;
   size_t scratch_bytes = 0, max_pointers = 0;
+  std::shared_ptr<void> backend_state;  // what a backend keeps of it
 };
+
+// How much of an executable's staging a tensor of so many bytes takes.
+inline size_t staged(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 struct StepInput {
   uint32_t step = 0;
@@ -57,15 +59,19 @@ struct StepResult {
 
 class Engine {
  public:
-  explicit Engine(RankPlan plan);
+  explicit Engine(RankPlan plan, std::unique_ptr<Backend> backend = make_cpu_backend());
+  ~Engine();
   // Allocates and compiles; replaces an executable of the same name. Call on the thread that will run steps (its OpenMP team
-  // size is compiled in).
-  ArenaHandle load(Executable executable);
+  // size is compiled in). The handle of its arena, where peers can map it.
+  std::vector<ArenaHandle> load(Executable executable);
   // Handles of the arenas that exist from the start.
   std::vector<ArenaHandle> open_handles() const;
   void connect(int rank, const std::string& arena, int pid, int fd, size_t bytes);
-  // Bytes of a parameter (`moment` -1) or one of its optimizer moments.
-  std::pair<std::byte*, size_t> parameter(size_t index, int moment);
+  // A parameter (`moment` -1) or one of its optimizer moments. Throws EngineError 'plan/invalid' where there is none, or `bytes` is not
+  // its size.
+  size_t parameter_bytes(size_t index, int moment) const;
+  void write(size_t index, int moment, const void* data, size_t bytes);
+  void read(size_t index, int moment, void* data, size_t bytes) const;
   DType parameter_dtype(size_t index, int moment) const;
   void set_updates(int64_t updates) { updates_ = updates; }
   StepResult run(const std::string& name, const StepInput& input);
@@ -85,15 +91,14 @@ class Engine {
 
  private:
   friend class Step;
+  std::byte* parameter(size_t index, int moment) const;
   RankPlan plan_;
-  std::shared_ptr<Arena> persistent_;
-  std::unique_ptr<ShmCommunicator> comm_;  // null when alone
+  std::unique_ptr<Backend> backend_;
+  Memory persistent_;
   Recorder recorder_;
-  std::unique_ptr<RecordingCommunicator> recording_;  // over comm_
-  std::unique_ptr<AsyncCommunicator> async_;  // what steps call: over recording_
+  std::unique_ptr<Peers> peers_;  // null when alone
   std::unordered_map<std::string, LoadedExecutable> executables_;
-  AlignedBytes scratch_;
-  size_t scratch_bytes_ = 0;
+  Memory scratch_;
   std::vector<const void*> input_pointers_;
   std::vector<void*> output_pointers_;
   int64_t updates_ = 0;

@@ -1,17 +1,19 @@
 // Finding out where a NaN came from: the forward program of the micro-batch at hand is run once more, and every result looked at.
-#include <cmath>  // isfinite
+#include <cmath>   // isinf
+#include <vector>  // a copy
 
 #include "engine/error.h"            // EngineError
 #include "engine/step.h"             // Step
-#include "ops/cpu/isa/optimizers.h"  // has_nan, all_finite
+#include "ops/cpu/isa/optimizers.h"  // all_finite
 
 namespace merak {
 namespace {
 
-bool bad(const ProgramValue& value, const Bases& bases) {
+bool bad(const ProgramValue& value, const Bases& bases, Backend& backend) {
   if (value.type.dtype != DType::f32) return false;
-  const auto* data = reinterpret_cast<const float*>(bases[static_cast<int>(value.space)] + value.offset);
-  return !MERAK_PICK(all_finite)(data, static_cast<size_t>(value.type.numel()));
+  std::vector<float> data(static_cast<size_t>(value.type.numel()));
+  backend.read(data.data(), bases[static_cast<int>(value.space)] + value.offset, value.type.bytes());
+  return !MERAK_PICK(all_finite)(data.data(), data.size());
 }
 
 const char* origin_of(Space space) {
@@ -27,18 +29,42 @@ const char* origin_of(Space space) {
 }  // namespace
 
 void Step::check_finite(const Instruction& instruction) {
-  const auto fail = [&](const std::string& what) {
-    const std::string where = first_not_finite(instruction);
-    throw EngineError("engine/nan-loss", what + " at step " + std::to_string(input_.step) + " on rank " +
-                                             std::to_string(engine_.plan_.rank) + " (micro-batch " +
-                                             std::to_string(instruction.micro) + "); " + where);
+  const NotFinite found = engine_.backend_->check_finite(loaded_, instruction.chunk, instruction.micro, plan_.metrics.empty() ? nullptr : metrics(),
+                                                         space(Space::sent, instruction.slots[static_cast<int>(Space::sent)]));
+  if (found.what != NotFinite::What::nothing) fail(found, instruction);
+}
+
+void Step::check_end(const StepEnd& end) {
+  if (end.gradient_norm) result_.gradient_norm = *end.gradient_norm;
+  if (end.not_finite.what == NotFinite::What::nothing) return;
+  NotFinite found = end.not_finite;
+  if (found.what == NotFinite::What::loss_nan && std::isinf(metrics_[0])) found.what = NotFinite::What::loss_infinite;
+  fail(found, found.what == NotFinite::What::norm ? plan_.schedule.back() : load_again(found.micro));
+}
+
+const Instruction& Step::load_again(int64_t micro) {
+  const Instruction* forward = nullptr;
+  for (const Instruction& instruction : plan_.schedule) {
+    if (instruction.micro != micro) continue;
+    if (instruction.op == Op::load) load(instruction);
+    if (instruction.op == Op::forward) forward = &instruction;
+  }
+  return forward ? *forward : plan_.schedule.back();
+}
+
+void Step::fail(const NotFinite& found, const Instruction& instruction) {
+  const std::string when = " at step " + std::to_string(input_.step), rank = std::to_string(engine_.plan_.rank);
+  const auto what = [&] {
+    switch (found.what) {
+      case NotFinite::What::loss_nan: return "the loss is NaN";
+      case NotFinite::What::loss_infinite: return "the loss is infinite";
+      default: return "an activation is NaN";
+    }
   };
-  if (!plan_.metrics.empty() && !std::isfinite(metrics()[0]))
-    fail(std::isnan(metrics()[0]) ? "the loss is NaN" : "the loss is infinite");
-  const std::byte* slot = space(Space::sent, instruction.slots[static_cast<int>(Space::sent)]);
-  for (const auto& [offset, length] : loaded_.sent_floats[static_cast<size_t>(instruction.chunk)])
-    if (MERAK_PICK(has_nan)(reinterpret_cast<const float*>(slot + offset), static_cast<size_t>(length)))
-      fail("an activation is NaN");
+  if (found.what == NotFinite::What::norm)
+    throw EngineError("engine/nan-loss", "the gradient norm is not finite" + when + " (rank " + rank + "), though the loss is");
+  throw EngineError("engine/nan-loss", what() + when + " on rank " + rank + " (micro-batch " + std::to_string(found.micro) + "); " +
+                                           first_not_finite(instruction));
 }
 
 std::string Step::first_not_finite(const Instruction& instruction) {
@@ -52,7 +78,7 @@ std::string Step::first_not_finite(const Instruction& instruction) {
   for (size_t id = 0; id < program.values.size(); id++)
     if (producer[id] < 0 && program.values[id].space != Space::scratch && program.values[id].space != Space::saved &&
         program.values[id].space != Space::recomputed)
-      is_bad[id] = bad(program.values[id], bases);
+      is_bad[id] = bad(program.values[id], bases, *engine_.backend_);
   // A dropped view is the value it views.
   std::vector<int> alias(program.values.size());
   for (size_t id = 0; id < alias.size(); id++) alias[id] = static_cast<int>(id);
@@ -70,7 +96,7 @@ std::string Step::first_not_finite(const Instruction& instruction) {
       if (leaves) continue;  // a state update, done already
       run_node(node, bases);
       for (const int id : node.output_values) {
-        is_bad[static_cast<size_t>(id)] = bad(program.values[static_cast<size_t>(id)], bases);
+        is_bad[static_cast<size_t>(id)] = bad(program.values[static_cast<size_t>(id)], bases, *engine_.backend_);
         const Space where = program.values[static_cast<size_t>(id)].space;
         if (is_bad[static_cast<size_t>(id)] && last < 0 && (where == Space::metrics || where == Space::sent)) last = static_cast<int>(i);
       }

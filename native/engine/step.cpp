@@ -2,12 +2,11 @@
 #include "engine/step.h"
 
 #include <algorithm>  // all_of
-#include <chrono>  // step time
-#include <cmath>   // sqrt, isfinite
+#include <chrono>     // step time
+#include <cmath>      // isfinite
+#include <cstring>    // memcpy
 
-#include "engine/error.h"            // EngineError
-#include "engine/optimizer.h"        // update
-#include "ops/cpu/isa/optimizers.h"  // has_nan
+#include "engine/error.h"  // EngineError
 
 namespace merak {
 
@@ -18,12 +17,12 @@ Step::Step(Engine& engine, LoadedExecutable& loaded, const StepInput& input)
   context_.run = loaded.changes_parameters ? ++engine.parameters_state_ : engine.parameters_state_;
   context_.num_micro_batches = plan_.num_micro_batches;
   context_.dp_index = engine.plan_.dp_index;
-  context_.comm = engine.async_.get();
+  context_.comm = engine.peers_ ? &engine.peers_->communicator() : nullptr;
   context_.tp_group = engine.plan_.tp > 1 ? engine.plan_.group_of("tp") : -1;
   context_.dp_group = engine.plan_.dp > 1 ? engine.plan_.group_of("dp") : -1;
   context_.tp_size = engine.plan_.tp;
   context_.dp_size = engine.plan_.dp;
-  context_.scratch = engine.scratch_.get();
+  context_.scratch = engine.scratch_.data;
   for (const InputPlan& field : plan_.inputs) {
     const auto found = input.inputs.find(field.name);
     if (found == input.inputs.end())
@@ -36,7 +35,39 @@ Step::Step(Engine& engine, LoadedExecutable& loaded, const StepInput& input)
   }
   for (const OutputPlan& output : plan_.outputs)
     result_.outputs.emplace_back(output.type.bytes() * static_cast<size_t>(plan_.num_micro_batches));
+  result_.metrics.resize(plan_.metrics.size());
   result_.gradient_norm = std::nan("");
+  place();
+}
+
+void Step::place() {
+  const bool direct = loaded_.staging.data == nullptr;
+  auto* at = reinterpret_cast<uint8_t*>(loaded_.staging.data);
+  const auto take = [&](size_t bytes) {
+    uint8_t* place = at;
+    at += staged(bytes);
+    return place;
+  };
+  const auto micro_batches = static_cast<size_t>(plan_.num_micro_batches);
+  metrics_ = direct ? result_.metrics.data() : reinterpret_cast<float*>(take(plan_.metrics.size() * sizeof(float)));
+  for (size_t i = 0; i < plan_.outputs.size(); i++)
+    outputs_.push_back(direct ? result_.outputs[i].data() : take(result_.outputs[i].size()));
+  for (size_t i = 0; !direct && i < plan_.inputs.size(); i++) {
+    const size_t bytes = plan_.inputs[i].type.bytes() * micro_batches;
+    uint8_t* place = take(bytes);
+    if (bytes) std::memcpy(place, fields_[i], bytes);
+    fields_[i] = place;
+  }
+}
+
+void Step::take_results() {
+  if (loaded_.staging.data) {
+    std::copy_n(metrics_, plan_.metrics.size(), result_.metrics.begin());
+    for (size_t i = 0; i < outputs_.size(); i++) std::copy_n(outputs_[i], result_.outputs[i].size(), result_.outputs[i].begin());
+  }
+  // A forward-only schedule without `reduce` leaves this rank's sums.
+  const float scale = metrics_reduced_ ? 1.0f : 1.0f / static_cast<float>(plan_.num_micro_batches);
+  for (float& metric : result_.metrics) metric *= scale;
 }
 
 StepResult Step::run() {
@@ -47,11 +78,11 @@ StepResult Step::run() {
   }
   // However the step ends, nothing may still be exchanging its buffers.
   struct Settle {
-    AsyncCommunicator* comm;
+    Peers* peers;
     ~Settle() {
-      if (comm) comm->cancel();
+      if (peers) peers->cancel();
     }
-  } settle{engine_.async_.get()};
+  } settle{engine_.peers_.get()};
   // A step that fails leaves nothing to take.
   struct Stop {
     Recorder& recorder;
@@ -59,18 +90,25 @@ StepResult Step::run() {
   } stop{engine_.recorder_};
   const double begin = steady_seconds();
   if (input_.record) {
-    if (engine_.async_) engine_.async_->take_trace();
+    if (engine_.peers_) engine_.peers_->take_trace();
     engine_.recorder_.start();
   }
   for (const Instruction& instruction : plan_.schedule) {
-    check_abort();
-    execute_noted(instruction);
+    updates_ = updates_ || instruction.op == Op::update;
+    metrics_reduced_ = metrics_reduced_ || instruction.op == Op::reduce;
   }
-  if (!plan_.metrics.empty()) {
-    // A forward-only schedule without `reduce` leaves this rank's sums.
-    const float scale = metrics_reduced_ ? 1.0f : 1.0f / static_cast<float>(plan_.num_micro_batches);
-    for (size_t i = 0; i < plan_.metrics.size(); i++) result_.metrics.push_back(metrics()[i] * scale);
-  }
+  Backend& backend = *engine_.backend_;
+  backend.run(loaded_, input_, update_of_step(), context_, [&] {
+    next_chunk_ = 0;
+    for (const Instruction& instruction : plan_.schedule) {
+      check_abort();
+      execute_noted(instruction);
+    }
+    if (!plan_.metrics.empty()) backend.collect(metrics_, reinterpret_cast<const std::byte*>(metrics()), plan_.metrics.size() * sizeof(float));
+  });
+  check_end(backend.finish([this] { check_abort(); }));
+  if (updates_) engine_.updates_++;
+  take_results();
   result_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (context_.comm) result_.wait_seconds = context_.comm->take_wait_seconds();
   if (input_.record) {
@@ -81,9 +119,9 @@ StepResult Step::run() {
 }
 
 std::vector<Span> Step::take_spans() {
-  if (engine_.async_) {
-    const double origin = engine_.async_->origin_seconds();
-    for (const AsyncCommunicator::Event& event : engine_.async_->take_trace())
+  if (engine_.peers_) {
+    const double origin = engine_.peers_->origin_seconds();
+    for (const AsyncCommunicator::Event& event : engine_.peers_->take_trace())
       engine_.recorder_.add({.kind = Span::Kind::awaited,
                              .begin = origin + event.awaited,
                              .end = origin + event.released,
@@ -96,6 +134,7 @@ void Step::execute_noted(const Instruction& instruction) {
   if (!engine_.recorder_.on()) return execute(instruction);
   const double begin = steady_seconds();
   execute(instruction);
+  engine_.backend_->settle();
   const auto index = static_cast<int64_t>(&instruction - plan_.schedule.data());
   engine_.recorder_.add({.kind = Span::Kind::instruction, .index = index, .begin = begin, .end = steady_seconds()});
 }
@@ -125,7 +164,7 @@ void Step::execute(const Instruction& instruction) {
 
 std::byte* Step::space(Space which, int64_t slot) const {
   const SpacePlan& plan = plan_.spaces[static_cast<int>(which)];
-  std::byte* arena = is_persistent(which) ? engine_.persistent_->data() : loaded_.arena->data();
+  std::byte* arena = is_persistent(which) ? engine_.persistent_.data : loaded_.arena.data;
   return arena + plan.base + std::max<int64_t>(slot, 0) * plan.bytes_per_slot;
 }
 
@@ -140,7 +179,7 @@ void Step::load(const Instruction& instruction) {
   for (size_t i = 0; i < plan_.inputs.size(); i++) {
     if (plan_.inputs[i].chunk != instruction.chunk) continue;
     const size_t bytes = plan_.inputs[i].type.bytes();
-    std::memcpy(slot + plan_.inputs[i].offset, fields_[i] + static_cast<size_t>(instruction.micro) * bytes, bytes);
+    engine_.backend_->load(slot + plan_.inputs[i].offset, fields_[i] + static_cast<size_t>(instruction.micro) * bytes, bytes);
   }
 }
 
@@ -152,6 +191,7 @@ void Step::run_node(CompiledNode& node, const Bases& bases, bool starts, int pro
     outputs[i] = bases[static_cast<int>(node.outputs[i].space)] + node.outputs[i].offset;
   const double begin = steady_seconds();
   (starts && node.first ? node.first : node.kernel)->run(inputs, outputs, context_);
+  if (engine_.recorder_.on()) engine_.backend_->settle();
   const double end = steady_seconds();
   node.seconds += end - begin;
   node.num_runs++;
@@ -163,7 +203,7 @@ void Step::run_program(const Instruction& instruction) {
   const int index = instruction.program();
   CompiledProgram& program = loaded_.programs[static_cast<size_t>(index)];
   const Bases bases = bases_of(instruction);
-  context_.micro = instruction.micro;
+  engine_.backend_->set_micro(context_, instruction.micro);
   const OverlapPlan& overlap = loaded_.overlap;
   overlaps_ = overlap.program >= 0 && &instruction == &plan_.schedule[overlap.instruction];
   for (size_t i = 0; i < program.nodes.size(); i++) {
@@ -229,16 +269,11 @@ void Step::receive(const Instruction& instruction) {
 void Step::hand_over(const Instruction& instruction) {
   const bool gradient = instruction.message == Message::gradient;
   const Space from = gradient ? Space::sentGradients : Space::sent, to = gradient ? Space::receivedGradients : Space::received;
-  std::memcpy(space(to, instruction.to), space(from, instruction.slot), static_cast<size_t>(instruction.bytes));
+  engine_.backend_->copy(space(to, instruction.to), space(from, instruction.slot), static_cast<size_t>(instruction.bytes));
 }
 
 void Step::zero() {
-  const auto clear = [&](std::byte* data, int64_t bytes) {
-    constexpr int64_t kChunk = 1 << 18;
-#pragma omp parallel for schedule(static) if (bytes > 4 * kChunk)
-    for (int64_t begin = 0; begin < bytes; begin += kChunk)
-      std::memset(data + begin, 0, static_cast<size_t>(std::min(kChunk, bytes - begin)));
-  };
+  const auto clear = [&](std::byte* data, int64_t bytes) { engine_.backend_->clear(data, static_cast<size_t>(bytes)); };
   for (const GradientRange& range : loaded_.zeroed) clear(space(Space::gradients) + range.begin, range.end - range.begin);
   for (CompiledProgram& program : loaded_.programs) program.starts = true;
   clear(space(Space::metrics), plan_.spaces[static_cast<int>(Space::metrics)].bytes());
@@ -262,8 +297,7 @@ void Step::reduce_buckets(const std::vector<Bucket>& buckets, Space which, float
     if (scattered)
       context_.comm->reduce_scatter(bucket.group, data, piece_of(bucket, which), 1, static_cast<size_t>(bucket.piece_length), scale);
     else if (context_.comm && bucket.group >= 0) context_.comm->all_reduce(bucket.group, data, count, ReduceOp::sum, scale);
-    else if (scale != 1.0f)
-      for (size_t i = 0; i < count; i++) data[i] *= scale;
+    else if (scale != 1.0f) engine_.backend_->scale(data, count, scale);
   }
 }
 
@@ -280,34 +314,16 @@ void Step::reduce() {
     const size_t count = plan_.metrics.size();
     const float scale = 1.0f / static_cast<float>(plan_.num_micro_batches * engine_.plan_.dp);
     if (context_.comm && context_.dp_group >= 0) context_.comm->all_reduce(context_.dp_group, metrics(), count, ReduceOp::sum, scale);
-    else
-      for (size_t i = 0; i < count; i++) metrics()[i] *= scale;
-    metrics_reduced_ = true;
+    else engine_.backend_->scale(metrics(), count, scale);
   }
 }
 
+Update Step::update_of_step() const { return {input_.learning_rate, engine_.updates_ + 1, gradient_scale_}; }
+
 void Step::update() {
-  double scale = gradient_scale_;
-  if (engine_.plan_.clip_norm > 0) {
-    double sum = local_square_sum(engine_.plan_, engine_.persistent_->data());
-    // Every data-parallel replica brings the same. Said of this rank's own sum: one without gradients cannot know whether others
-    // have theirs in pieces.
-    if (!engine_.plan_.shards_optimizer()) sum /= engine_.plan_.dp;
-    const int world = engine_.plan_.group_of("world");
-    if (context_.comm && world >= 0) {
-      std::vector<double> all(static_cast<size_t>(engine_.plan_.world_size()));
-      context_.comm->all_gather(world, &sum, all.data(), sizeof sum);
-      sum = 0;
-      for (const double part : all) sum += part;
-    }
-    result_.gradient_norm = std::sqrt(sum) * gradient_scale_;
-    scale *= engine_.plan_.clip_norm / std::max(result_.gradient_norm, engine_.plan_.clip_norm);
-    if (!std::isfinite(result_.gradient_norm))
-      throw EngineError("engine/nan-loss", "the gradient norm is not finite at step " + std::to_string(input_.step) + " (rank " +
-                                               std::to_string(engine_.plan_.rank) + "), though the loss is");
-  }
-  engine_.updates_++;
-  update_parameters(engine_.plan_, engine_.persistent_->data(), input_.learning_rate, engine_.updates_, scale);
+  const std::optional<double> norm = engine_.backend_->update(update_of_step(), context_);
+  if (norm) result_.gradient_norm = *norm;
+  if (norm && !std::isfinite(*norm)) fail({NotFinite::What::norm, 0}, plan_.schedule.back());
   gather_parameters();
 }
 
@@ -328,7 +344,7 @@ void Step::collect_outputs(const Instruction& instruction) {
   for (size_t i = 0; i < plan_.outputs.size(); i++) {
     if (plan_.outputs[i].chunk != instruction.chunk) continue;
     const size_t bytes = plan_.outputs[i].type.bytes();
-    std::memcpy(result_.outputs[i].data() + static_cast<size_t>(instruction.micro) * bytes, slot + plan_.outputs[i].offset, bytes);
+    engine_.backend_->collect(outputs_[i] + static_cast<size_t>(instruction.micro) * bytes, slot + plan_.outputs[i].offset, bytes);
   }
 }
 

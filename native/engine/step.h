@@ -27,6 +27,7 @@ class Step {
   void reduce();
   void reduce_buckets(const std::vector<Bucket>& buckets, Space space, float factor);
   void update();
+  Update update_of_step() const;
   // Queues the all-reduce of the gradients that node `node` of the running program has completed.
   void start_chunks(size_t node);
   // With a sharded optimizer: this rank's piece of a bucket.
@@ -36,9 +37,17 @@ class Step {
   void collect_outputs(const Instruction& instruction);
   void wait_for_slot(Message message, int64_t slot);
   void check_abort();
-  // After a forward program: throws engine/nan-loss when the loss is not finite or an activation to send holds a NaN. Costs one
-  // load on the last stage, and on the others one look at what was just written.
+  // Where batches are read and results left, in the caller's memory or in staging.
+  void place();
+  // Takes what staging holds of the results.
+  void take_results();
+  // After a forward program: throws engine/nan-loss when the loss is not finite or an activation to send holds a NaN, if that is known.
   void check_finite(const Instruction& instruction);
+  // The same of a whole step.
+  void check_end(const StepEnd& end);
+  [[noreturn]] void fail(const NotFinite& found, const Instruction& instruction);
+  // The forward program of a micro-batch that left what is not finite, its batch loaded again.
+  const Instruction& load_again(int64_t micro);
   // Runs the program once more, looking at every result; says where the first non-finite value on the way to the loss arose.
   std::string first_not_finite(const Instruction& instruction);
 
@@ -53,10 +62,13 @@ class Step {
   RunContext context_;
   StepResult result_;
   std::vector<const uint8_t*> fields_;  // in step with plan_.inputs
+  std::vector<uint8_t*> outputs_;       // in step with plan_.outputs
+  float* metrics_ = nullptr;            // a copy of the metrics, for the caller
   size_t next_chunk_ = 0;      // of the overlap plan: chunks before it are queued
   bool overlaps_ = false;      // the program running is the last to make gradients
   double gradient_scale_ = 1;  // what gradients have yet to be multiplied by
-  bool metrics_reduced_ = false;
+  bool metrics_reduced_ = false;  // the schedule has a reduction
+  bool updates_ = false;  // the schedule has an update
 };
 
 }  // namespace merak

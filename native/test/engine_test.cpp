@@ -27,12 +27,17 @@ StepResult step(Engine& engine, const std::vector<float>& x, double learning_rat
   return engine.run("train", input);
 }
 
-float* weights(Engine& engine) { return reinterpret_cast<float*>(engine.parameter(0, -1).first); }
+std::vector<float> weights(const Engine& engine) {
+  std::vector<float> values(kWidth);
+  engine.read(0, -1, values.data(), values.size() * sizeof(float));
+  return values;
+}
 
 TEST("engine: a linear model trains by momentum as computed by hand") {
   Engine engine(small_plan(0, 1));
   engine.load(small_executable());
-  for (int64_t i = 0; i < kWidth; i++) weights(engine)[i] = 1;
+  const std::vector<float> ones(kWidth, 1.0f);
+  engine.write(0, -1, ones.data(), ones.size() * sizeof(float));
   const std::vector<float> x = batch(1);
   // Mean over the micro-batches of sum(x) + 1; the gradient of w_i is the mean of x_i and x_(5+i).
   CHECK(step(engine, x, 0.1).metrics.at(0) == 28.5f);
@@ -49,7 +54,7 @@ TEST("engine: two ranks average their gradients") {
   for (int r = 0; r < 2; r++) {
     engines.push_back(std::make_unique<Engine>(small_plan(r, 2)));
     handles[r] = engines.back()->open_handles();
-    handles[r].push_back(engines.back()->load(small_executable()));
+    for (const ArenaHandle& handle : engines.back()->load(small_executable())) handles[r].push_back(handle);
   }
   for (int r = 0; r < 2; r++)
     for (const ArenaHandle& handle : handles[1 - r]) engines[static_cast<size_t>(r)]->connect(1 - r, handle.arena, getpid(), handle.fd, handle.bytes);

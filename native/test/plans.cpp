@@ -1,6 +1,7 @@
 // The small plan and its mutations.
 #include "test/plans.h"
 
+#include <cstring>  // memcpy
 #include <limits>  // int64
 
 namespace merak::test {

@@ -1,5 +1,6 @@
 /** Which engine runs a plan, and the worker group for it. */
 import { availableParallelism, cpus } from 'node:os';
+import { mayUseCuda, numGpusWanted, wantsCuda } from '../config/devices.js';
 import { launchContext } from '../config/launch.js';
 import type { Options } from '../config/schema.js';
 import {
@@ -13,22 +14,26 @@ import { localCluster } from '../coordinator/local.js';
 import { MerakError } from '../errors.js';
 import type { Plan, WorkspaceOf } from '../plan/plan.js';
 import { missingKernels } from '../planner/fallback.js';
+import type { DeviceKind } from '../runtime/createDevice.js';
 import { loadAddon } from '../runtime/native/addon.js';
+import { capabilityOf, findGpus, requireGpus } from '../runtime/native/gpus.js';
 import { nativeWorkspace } from '../runtime/native/workspace.js';
 import { measured } from './measured.js';
 
-export type DeviceName = 'native' | 'tfjs';
+export type DeviceName = DeviceKind;
 
 /**
- * The native engine when it loads and knows every kernel of the plan; else the tfjs runtime, with a line saying why.
+ * The CUDA engine where there are GPUs, the native engine when it loads and knows every kernel of the plan; else the tfjs
+ * runtime, with a line saying why.
  *
- * @throws MerakError engine/unsupported when 'native' was asked for by name and cannot run the plan
+ * @throws MerakError engine/unsupported when 'native' or 'cuda' was asked for by name and cannot run the plan; engine/no-gpu
  */
 export async function pickDevice(plan: Plan, options: Options): Promise<DeviceName> {
   if (options.device === 'tfjs') return 'tfjs';
   const problem = nativeProblem(plan);
-  if (problem === undefined) return 'native';
-  if (options.device === 'native') throw problem;
+  if (wantsCuda(options)) requireGpus(numGpusWanted(options));
+  if (problem === undefined) return numGpusFor(options) > 0 ? 'cuda' : 'native';
+  if (options.device === 'native' || wantsCuda(options)) throw problem;
   process.stderr.write(
     `merak: the tfjs runtime (backend ${options.tfjsBackend}) steps in for the native engine: ${problem.message}\n`,
   );
@@ -61,9 +66,35 @@ export function nativeKernels({ device }: Pick<Options, 'device'>): ReadonlySet<
   }
 }
 
+/** The GPUs that the ranks will take turns on; 0 where none is there, or none is to be used. */
+export function numGpusFor(options: Pick<Options, 'device' | 'devices'>): number {
+  return mayUseCuda(options) ? findGpus().slice(0, numGpusWanted(options)).length : 0;
+}
+
+/** Memory of a rank's share of its GPU, in bytes; undefined where ranks compute on the processor. */
+export function gpuBytesPerRank(options: Pick<Options, 'device' | 'devices'>, numRanks: number): number | undefined {
+  const numGpus = numGpusFor(options);
+  if (numGpus === 0) return undefined;
+  const smallest = Math.min(
+    ...findGpus()
+      .slice(0, numGpus)
+      .map(({ totalBytes }) => totalBytes),
+  );
+  return Math.floor((smallest * GPU_SHARE) / Math.ceil(numRanks / numGpus));
+}
+
+/** What CUDA's context, modules and libraries leave of a card. */
+const GPU_SHARE = 0.9;
+
+/** Of the card that plans are made for where there is none: an H100's. */
+const PLANNED_CAPABILITY = 90;
+
 /** What kernels take on the workers of a plan of so many ranks; undefined where the native engine is not to be used. */
 export function workspaceFor(options: Options, numRanks: number): WorkspaceOf | undefined {
-  return nativeKernels(options) === undefined ? undefined : nativeWorkspace(threadsOf(options, numRanks));
+  if (nativeKernels(options) === undefined) return undefined;
+  const [gpu] = numGpusFor(options) > 0 ? findGpus() : [];
+  const capability = gpu === undefined ? (wantsCuda(options) ? PLANNED_CAPABILITY : undefined) : capabilityOf(gpu);
+  return nativeWorkspace(threadsOf(options, numRanks), capability);
 }
 
 /** Threads of each worker: the cores shared out, unless the options say otherwise. */
@@ -87,8 +118,9 @@ export async function startEarly(
   options: Options,
   threadsPerWorker: number,
 ): Promise<EarlyWorkers | undefined> {
+  if (wantsCuda(options)) requireGpus(numGpusWanted(options));
   if (isInProcess(numRanks) || numRanks > availableParallelism()) return undefined;
-  const device = nativeKernels(options) === undefined ? 'tfjs' : 'native';
+  const device = nativeKernels(options) === undefined ? 'tfjs' : numGpusFor(options) > 0 ? 'cuda' : 'native';
   return { numRanks, device, starting: await spawnCluster(groupOptions(numRanks, device, options, threadsPerWorker)) };
 }
 
@@ -106,7 +138,8 @@ export async function openCluster(
   const start = (): Promise<Cluster> | Cluster => {
     if (fits) return early.starting.ready;
     const { tfjsBackend } = options;
-    if (isInProcess(numRanks)) return localCluster({ device, tfjsBackend, threadsPerWorker });
+    if (isInProcess(numRanks))
+      return localCluster({ device, tfjsBackend, threadsPerWorker, numGpus: numGpusFor(options) });
     return startCluster(groupOptions(numRanks, device, options, threadsPerWorker));
   };
   const cluster = await measured('start workers', start);
@@ -128,6 +161,7 @@ function groupOptions(
   return {
     numWorkers,
     device,
+    numGpus: device === 'cuda' ? numGpusFor(options) : 0,
     tfjsBackend,
     threadsPerWorker,
     port,

@@ -1,6 +1,7 @@
 /** From a user's model and the shape of its data to a plan. */
 import { availableParallelism, freemem } from 'node:os';
 import * as tf from '@tensorflow/tfjs';
+import { workersWanted } from '../config/devices.js';
 import type { Options } from '../config/schema.js';
 import { MerakError } from '../errors.js';
 import type { Graph } from '../graph/graph.js';
@@ -24,7 +25,7 @@ import { type SearchRequest, searchLayout } from '../planner/search/searchLayout
 import { fieldsOfModel } from '../trace/fields.js';
 import type { FieldSpec, Trace, TraceMode, UserModel } from '../trace/model.js';
 import { traceModel } from '../trace/trace.js';
-import { nativeKernels, workspaceFor } from './device.js';
+import { gpuBytesPerRank, nativeKernels, workspaceFor } from './device.js';
 import type { Loaded } from './feed.js';
 import type { DataShape } from './session.js';
 
@@ -53,8 +54,8 @@ export interface Planned {
  * @throws MerakError of the rooms below: config/*, trace/*, layout/*, plan/*
  */
 export function planModel(model: UserModel, shape: DataShape, options: Options, optimizer: OptimizerPlan): Planned {
-  const { workers, pp, dp, tp, microBatches, schedule, chunks, recompute, shardOptimizer } = options;
-  const degrees = chooseDegrees({ workers, pp, dp, tp, batchSize: shape.batchSize });
+  const { pp, dp, tp, microBatches, schedule, chunks, recompute, shardOptimizer } = options;
+  const degrees = chooseDegrees({ workers: workersWanted(options), pp, dp, tp, batchSize: shape.batchSize });
   const fields = model instanceof tf.LayersModel ? completeFields(model, shape.fields) : shape.fields;
   const traces = new Map<number, { readonly trace: Trace; readonly graph: Graph }>();
   // A loss over the global batch: its trace depends on the number of replicas, which follows from the size of one's share.
@@ -71,7 +72,8 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
     return traced;
   };
   const numRanks = degrees.mesh.pp * degrees.mesh.dp * degrees.mesh.tp;
-  const memoryLimitBytes = options.memoryLimit ?? Math.floor(freemem() / numRanks);
+  const memoryLimitBytes =
+    options.memoryLimit ?? gpuBytesPerRank(options, numRanks) ?? Math.floor(freemem() / numRanks);
   const cluster = localCluster(numRanks, availableParallelism(), memoryLimitBytes, readProfile());
   const workspaceOf = workspaceFor(options, numRanks);
   const choose = (numMicroBatches: number | undefined, subBatches: number | undefined): Chosen => {
@@ -210,8 +212,9 @@ function checkWholeBatch({ microBatches = 1, subBatches = 1 }: Options): void {
 
 /** Whether there is anything left to choose. One worker runs everything, and `auto` recomputation sees to its memory. */
 /** How many ranks a plan under these options has. @throws MerakError config/degrees */
-export function numRanksOf({ workers, pp, dp, tp }: Options, batchSize: number): number {
-  const { mesh } = chooseDegrees({ workers, pp, dp, tp, batchSize });
+export function numRanksOf(options: Options, batchSize: number): number {
+  const { pp, dp, tp } = options;
+  const { mesh } = chooseDegrees({ workers: workersWanted(options), pp, dp, tp, batchSize });
   return mesh.pp * mesh.dp * mesh.tp;
 }
 

@@ -143,7 +143,7 @@ export class Session {
     const planned = await measured('plan', () => this.plan(shape));
     const device = await pickDevice(planned.plan, this.options);
     const { profile, explain } = this.options;
-    if (profile !== undefined && device !== 'native') throw cannotRecord(profile);
+    if (profile !== undefined && device === 'tfjs') throw cannotRecord(profile);
     this.report.describePlan(planned.plan, device);
     if (explain) process.stderr.write(`${planned.explain()}\n`);
     return { planned, device };

@@ -3,11 +3,13 @@ import { cpus, freemem } from 'node:os';
 import type { JsonRecord } from '../checkpoint/format.js';
 import { openNamedTensors } from '../checkpoint/read.js';
 import { writeNamedTensors } from '../checkpoint/write.js';
+import { numGpusWanted, wantsCuda } from '../config/devices.js';
 import { launchContext } from '../config/launch.js';
 import { parseOptions } from '../config/parse.js';
-import type { OptionsInput } from '../config/schema.js';
+import type { Options, OptionsInput } from '../config/schema.js';
 import { MerakError } from '../errors.js';
 import { loadAddon } from '../runtime/native/addon.js';
+import { requireGpus } from '../runtime/native/gpus.js';
 import { type DeviceName, openCluster } from './device.js';
 import { checkMaxPrograms } from './jit/cache.js';
 import { type GroupContext, groupFunction, type SpmdFunction, type SpmdFunctionOptions } from './spmd/function.js';
@@ -69,7 +71,7 @@ export async function spmd(options: SpmdOptions = {}): Promise<SpmdGroup> {
   // `merak plan` starts nothing, and `merak verify` compares training: both only pass through here.
   const isGroup = !alone && (context === undefined || context.mode === 'launch');
   const numShards = isGroup ? (workers ?? pp * dp * tp) : 1;
-  const device = deviceFor(parsed.device);
+  const device = deviceFor(parsed);
   const threads = parsed.threadsPerWorker ?? Math.max(1, Math.floor(cpus().length / numShards));
   const pool = new Workers({
     numShards,
@@ -150,9 +152,14 @@ function openGroup(workers: Workers, device: DeviceName): SpmdGroup {
   };
 }
 
-/** Kernels are not known yet, so that `auto` asks only whether the engine loads. */
-function deviceFor(wanted: 'auto' | 'native' | 'tfjs'): DeviceName {
+/** Kernels are not known yet, so that `auto` asks only whether the engine loads; GPUs are used when asked for by name. */
+function deviceFor(options: Options): DeviceName {
+  const { device: wanted } = options;
   if (wanted === 'tfjs') return 'tfjs';
+  if (wantsCuda(options)) {
+    requireGpus(numGpusWanted(options));
+    return 'cuda';
+  }
   try {
     loadAddon();
     return 'native';

@@ -37,9 +37,18 @@ export const optionsSchema = z.strictObject({
     .optional()
     .describe('recompute activations in the backward pass: none, full, or auto (what memory is too short for)'),
   device: z
-    .enum(['auto', 'native', 'tfjs'])
+    .enum(['auto', 'native', 'cuda', 'tfjs'])
     .default('auto')
-    .describe('engine: native, tfjs (any tfjs backend), or auto'),
+    .describe(
+      'engine: native (processor), cuda (NVIDIA GPUs), tfjs (any tfjs backend), or auto (GPUs where there are any)',
+    ),
+  devices: z
+    .string()
+    .regex(/^cuda(:[1-9]\d*)?$/, 'must be cuda or cuda:N, N a number of GPUs')
+    .optional()
+    .describe(
+      'GPUs to use: cuda (all), or cuda:N (the first N); workers take turns on them where there are more workers',
+    ),
   tfjsBackend: z.string().default('cpu').describe('backend of the tfjs device: cpu, wasm, tensorflow, ...'),
   precision: z
     .enum(['f32', 'bf16'])

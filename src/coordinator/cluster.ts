@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { MerakError } from '../errors.js';
 import type { Executable, Plan } from '../plan/plan.js';
+import type { DeviceKind } from '../runtime/createDevice.js';
 import type { StepInput, StepResult } from '../runtime/device.js';
 import type { Invitation } from './environment.js';
 import { WorkerGroup } from './group.js';
@@ -37,7 +38,9 @@ export interface Cluster {
 
 export interface ClusterOptions {
   readonly numWorkers: number;
-  readonly device: 'native' | 'tfjs';
+  readonly device: DeviceKind;
+  /** GPUs that the workers take turns on (device 'cuda'); default 0. */
+  readonly numGpus?: number;
   readonly tfjsBackend?: string;
   readonly threadsPerWorker: number;
   /** Base folder: logs go to `<logDirectory>/<timestamp>/worker-<rank>.log`. */
@@ -87,7 +90,13 @@ export async function spawnCluster(options: ClusterOptions): Promise<StartingClu
   const group = new WorkerGroup({
     heartbeatTimeoutSeconds: options.heartbeatTimeoutSeconds ?? DEFAULT_HEARTBEAT_TIMEOUT_SECONDS,
     startTimeoutSeconds,
-    welcome: { numWorkers, device, tfjsBackend: options.tfjsBackend ?? '', numThreads: threadsPerWorker },
+    welcome: {
+      numWorkers,
+      device,
+      tfjsBackend: options.tfjsBackend ?? '',
+      numThreads: threadsPerWorker,
+      numGpus: options.numGpus ?? 0,
+    },
     log,
   });
   const logDirectory = newLogDirectory(options.logDirectory);

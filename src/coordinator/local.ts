@@ -8,7 +8,7 @@ import { localCommunicators } from '../runtime/localCommunicator.js';
 import type { Cluster, ClusterOptions } from './cluster.js';
 import { asMerakError } from './wireError.js';
 
-export type LocalClusterOptions = Pick<ClusterOptions, 'device' | 'tfjsBackend' | 'threadsPerWorker'>;
+export type LocalClusterOptions = Pick<ClusterOptions, 'device' | 'tfjsBackend' | 'threadsPerWorker' | 'numGpus'>;
 
 /** The device is made by `open`, which therefore reports when it cannot be. Commands run one at a time, in order. */
 export function localCluster(options: LocalClusterOptions): Cluster {
@@ -44,9 +44,9 @@ export function localCluster(options: LocalClusterOptions): Cluster {
     throw new MerakError('coordinator/protocol', 'the cluster has no plan yet: open comes first');
   };
   const create = (): Promise<Device> => {
-    const { device: kind, tfjsBackend = '', threadsPerWorker: numThreads } = options;
+    const { device: kind, tfjsBackend = '', threadsPerWorker: numThreads, numGpus = 0 } = options;
     const communicator = localCommunicators(1)[0]!;
-    return createDevice({ device: kind, tfjsBackend, numThreads, rank: 0, numWorkers: 1, communicator });
+    return createDevice({ device: kind, tfjsBackend, numThreads, rank: 0, numWorkers: 1, numGpus, communicator });
   };
 
   return {

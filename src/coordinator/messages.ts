@@ -20,6 +20,8 @@ export interface Welcome {
   readonly device: string;
   readonly tfjsBackend: string;
   readonly numThreads: number;
+  /** That the ranks take turns on; 0 unless `device` is 'cuda'. */
+  readonly numGpus: number;
 }
 
 export interface Handles {

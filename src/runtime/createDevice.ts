@@ -4,8 +4,12 @@ import { MerakError } from '../errors.js';
 import type { HostCommunicator } from './communicator.js';
 import type { Device } from './device.js';
 
+export type DeviceKind = 'native' | 'cuda' | 'tfjs';
+
 export interface DeviceOptions {
-  readonly device: 'native' | 'tfjs';
+  readonly device: DeviceKind;
+  /** GPUs that the ranks of this host take turns on (device 'cuda'). */
+  readonly numGpus: number;
   /** '' for the default backend. */
   readonly tfjsBackend: string;
   readonly numThreads: number;
@@ -24,14 +28,18 @@ export const DEVICE_MODULE_VARIABLE = 'MERAK_DEVICE_MODULE';
 export async function createDevice(options: DeviceOptions): Promise<Device> {
   const other = process.env[DEVICE_MODULE_VARIABLE];
   if (other) return createOtherDevice(other, options);
-  const { device, numThreads, tfjsBackend } = options;
-  if (device === 'native') {
+  const { device, numThreads, tfjsBackend, rank, numWorkers, numGpus } = options;
+  if (device !== 'tfjs') {
     const [{ NativeDevice }, { loadAddon }] = await Promise.all([
       import('./native/device.js'),
       import('./native/addon.js'),
     ]);
     loadAddon(); // Now, so that a worker that cannot compute does not join.
-    return new NativeDevice({ threads: numThreads });
+    if (device === 'native') return new NativeDevice({ threads: numThreads });
+    const { requireGpus } = await import('./native/gpus.js');
+    requireGpus(Math.max(1, numGpus));
+    const cuda = { ordinal: rank % Math.max(1, numGpus), shared: numWorkers > Math.max(1, numGpus) };
+    return new NativeDevice({ threads: numThreads, cuda });
   }
   const { TfjsDevice } = await import('./tfjs/device.js');
   return new TfjsDevice({ backend: tfjsBackend || 'cpu', communicator: await hostCommunicator(options) });

@@ -65,11 +65,19 @@ export async function serve(invitation: Invitation, log: Logger): Promise<number
   }
 
   async function start(welcome: Welcome): Promise<void> {
-    const { rank, numWorkers, numThreads, tfjsBackend } = welcome;
+    const { rank, numWorkers, numThreads, tfjsBackend, numGpus } = welcome;
     relay = relayCommunicator(rank, (message) => connection.send({ kind: 'relay', relay: message }));
-    const kind = welcome.device === 'tfjs' ? 'tfjs' : 'native';
+    const kind = welcome.device === 'tfjs' || welcome.device === 'cuda' ? welcome.device : 'native';
     try {
-      device = await createDevice({ device: kind, tfjsBackend, numThreads, rank, numWorkers, communicator: relay });
+      device = await createDevice({
+        device: kind,
+        tfjsBackend,
+        numThreads,
+        rank,
+        numWorkers,
+        numGpus,
+        communicator: relay,
+      });
     } catch (thrown) {
       throw unusable(kind, rank, asMerakError(thrown, 'coordinator/worker-start'));
     }

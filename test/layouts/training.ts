@@ -27,6 +27,7 @@ export const GPT = {
 export async function trainGpt(
   options: Omit<WrapOptions, 'optimizer'>,
   config: Partial<Parameters<typeof merak.models.gpt>[0]> = {},
+  numSteps = NUM_STEPS,
 ): Promise<TrainedRun> {
   const model = merak.models.gpt({ ...GPT, ...config });
   const parallel = await merak.wrap(model, {
@@ -39,7 +40,7 @@ export async function trainGpt(
   });
   const losses: number[] = [];
   try {
-    await parallel.fitDataset(syntheticText(), {
+    await parallel.fitDataset(syntheticText(numSteps), {
       verbose: 0,
       callbacks: {
         onBatchEnd: (_, logs) => {
@@ -57,10 +58,10 @@ export async function trainGpt(
 }
 
 /** Tokens with structure to learn: each follows from the two before it, with some noise. */
-export function syntheticText() {
+export function syntheticText(numBatches = NUM_STEPS) {
   const tokens = new Int32Array(4000);
   for (let i = 2; i < tokens.length; i++) tokens[i] = (tokens[i - 1]! * 3 + tokens[i - 2]! + (i % 7)) % 251;
-  return tokenWindows(tokens, { contextLength: CONTEXT_LENGTH, batchSize: BATCH_SIZE, numBatches: NUM_STEPS, seed: 5 });
+  return tokenWindows(tokens, { contextLength: CONTEXT_LENGTH, batchSize: BATCH_SIZE, numBatches, seed: 5 });
 }
 
 export function maxRelativeDifference(a: readonly number[], b: readonly number[]): number {

@@ -73,7 +73,7 @@ export type NativeHandle = Omit<ArenaHandle, 'rank'>;
 /** The addon's class; native/addon/engine_object.h. `moment` -1 is the parameter itself. */
 export interface NativeEngine {
   handles(): NativeHandle[];
-  load(executable: Executable): Promise<NativeHandle>;
+  load(executable: Executable): Promise<NativeHandle[]>;
   connect(handles: readonly ArenaHandle[]): Promise<void>;
   write(index: number, moment: number, data: HostArray | ParameterArray): Promise<void>;
   read(index: number, moment: number): Promise<ParameterArray>;
@@ -176,18 +176,37 @@ export interface NcclCommOptions {
   readonly timeoutSeconds: number;
 }
 
+export interface EngineOptions {
+  readonly threads: number;
+  /** The card it computes on, and whether other ranks of the plan use it too; absent for the processor. */
+  readonly cuda?: CudaPlace;
+}
+
+export interface CudaPlace {
+  readonly ordinal: number;
+  readonly shared: boolean;
+}
+
 export interface Addon {
   readonly NcclComm: new (options: NcclCommOptions) => NativeNcclComm;
   /** NCCL's ncclGetUniqueId: 128 bytes. */
   ncclUniqueId(): Uint8Array;
   readonly HostCommunicator: new (options: HostCommunicatorOptions) => NativeHostCommunicator;
-  readonly Engine: new (plan: RankPlan, options: { threads: number }) => NativeEngine;
+  readonly Engine: new (plan: RankPlan, options: EngineOptions) => NativeEngine;
   /** Names of all kernels, sorted. */
   kernelNames(): string[];
   /** '' when the engine can compile the node, else why not. */
   supports(node: NodeSpec): string;
-  /** What the executable's kernels would take beside the arenas in an engine of so many threads. */
-  workspace(executable: Executable, plan: Pick<RankPlan, 'persistentSpaces'>, threads: number): Workspace;
+  /**
+   * What the executable's kernels would take beside the arenas in an engine of so many threads, or on a card of a compute
+   * capability (90), which need not be there.
+   */
+  workspace(
+    executable: Executable,
+    plan: Pick<RankPlan, 'persistentSpaces'>,
+    threads: number,
+    capability?: number,
+  ): Workspace;
   /** Compiles and runs one node on the calling thread. */
   runKernel(node: NodeSpec, inputs: readonly HostArray[], options?: RunKernelOptions): HostArray[];
   /** As `runKernel`, `repeat` times (two or more); the last element is the seconds of the fastest run. */

@@ -2,12 +2,21 @@
 import { MerakError } from '../../errors.js';
 import type { Executable, RankPlan } from '../../plan/plan.js';
 import type { ArenaHandle, Device, ParameterArray, StepInput, StepResult } from '../device.js';
-import { type CollectiveTime, type KernelTime, loadAddon, type NativeEngine, type NativeHandle } from './addon.js';
+import {
+  type CollectiveTime,
+  type CudaPlace,
+  type KernelTime,
+  loadAddon,
+  type NativeEngine,
+  type NativeHandle,
+} from './addon.js';
 import { toMerakError, translated } from './error.js';
 
 export interface NativeDeviceOptions {
   /** CPU threads of the engine. */
   readonly threads?: number;
+  /** The card to compute on; the processor without. */
+  readonly cuda?: CudaPlace;
 }
 
 /**
@@ -15,20 +24,26 @@ export interface NativeDeviceOptions {
  * Raises engine/unsupported when the addon cannot be loaded.
  */
 export class NativeDevice implements Device {
-  readonly name = 'native';
+  readonly name: string;
   readonly #threads: number;
+  readonly #cuda: CudaPlace | undefined;
   #engine: NativeEngine | null = null;
   #rank = 0;
 
   constructor(options: NativeDeviceOptions = {}) {
     this.#threads = options.threads ?? 1;
+    this.#cuda = options.cuda;
+    this.name = this.#cuda === undefined ? 'native' : `cuda:${this.#cuda.ordinal}`;
   }
 
   async open(plan: RankPlan): Promise<ArenaHandle[]> {
     const addon = loadAddon();
     this.close();
     return translated(() => {
-      const engine = new addon.Engine(plan, { threads: this.#threads });
+      const engine = new addon.Engine(plan, {
+        threads: this.#threads,
+        ...(this.#cuda !== undefined && { cuda: this.#cuda }),
+      });
       this.#engine = engine;
       this.#rank = plan.rank;
       return engine.handles().map((handle) => this.#owned(handle));
@@ -36,7 +51,7 @@ export class NativeDevice implements Device {
   }
 
   async load(executable: Executable): Promise<ArenaHandle[]> {
-    return translated(async () => [this.#owned(await this.#open().load(executable))]);
+    return translated(async () => (await this.#open().load(executable)).map((handle) => this.#owned(handle)));
   }
 
   async connect(handles: readonly ArenaHandle[]): Promise<void> {

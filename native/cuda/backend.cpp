@@ -1,0 +1,263 @@
+// The CUDA backend: a step is enqueued on one stream, from the third run on as a graph, and waited for once at its end.
+#include "cuda/backend.h"
+
+#include <bit>      // bit_cast
+#include <cmath>    // pow, isinf
+#include <cstdio>   // fprintf
+#include <cstring>  // memcpy
+#include <set>      // kernels told of
+#include <thread>   // waiting
+
+#include "comm/device_communicator.h"  // make_device_communicator
+#include "cuda/captured.h"             // CapturedGraph
+#include "cuda/host_kernel.h"          // make_host_kernel
+#include "cuda/memory.h"               // device_memory
+#include "cuda/peers.h"                // CudaPeers
+#include "engine/engine.h"             // LoadedExecutable, StepInput
+#include "engine/error.h"              // EngineError
+#include "engine/optimizer.h"          // replicas_in_norm
+#include "ops/cuda/compile.h"          // compile_cuda_kernel
+#include "ops/cuda/optimizer.h"        // Optimizer, FiniteCheck
+
+namespace merak::cuda {
+namespace {
+
+// Runs before a step is captured: the first compiles and measures what it needs.
+constexpr int kRunsBeforeCapture = 2;
+
+// What the backend keeps of an executable.
+struct ExecutableState {
+  std::vector<std::unique_ptr<FiniteCheck>> checks;  // by chunk
+  std::unique_ptr<CapturedGraph> graph;
+  bool updates = false;
+  bool can_capture = true;
+  int num_runs = 0;
+};
+
+class CudaBackend : public Backend {
+ public:
+  CudaBackend(std::shared_ptr<Device> device, bool shares_device)
+      : device_(current(std::move(device))),
+        shares_device_(shares_device),
+        step_(device_memory(device_, "the step's state", sizeof(MerakStep))),
+        host_step_(pinned_memory(device_, sizeof(MerakStep))) {}
+
+  ~CudaBackend() override {
+    device_->make_current();
+    driver().cuStreamSynchronize(stream_);
+  }
+
+  Memory allocate(const std::string& name, int64_t bytes) override { return device_memory(device_, "arena " + name, static_cast<size_t>(bytes)); }
+  Memory allocate_scratch(size_t bytes) override {
+    stream_.wait();
+    return device_memory(device_, "the kernels' scratch", bytes);
+  }
+  Memory allocate_staging(size_t bytes) override { return pinned_memory(device_, bytes); }
+  size_t resident_bytes(const Memory& memory) const override { return memory.bytes; }
+  size_t own_bytes() const override { return step_.bytes + norms_.bytes + (optimizer_ ? optimizer_->bytes() : 0); }
+
+  void write(std::byte* to, const void* from, size_t bytes) override {
+    idle();
+    if (bytes) check(driver().cuMemcpyHtoD(address_of(to), from, bytes), "cuMemcpyHtoD");
+  }
+  void read(void* to, const std::byte* from, size_t bytes) override {
+    idle();
+    if (bytes) check(driver().cuMemcpyDtoH(to, address_of(from), bytes), "cuMemcpyDtoH");
+  }
+
+  std::unique_ptr<Kernel> compile(const NodeSpec& spec) override {
+    device_->make_current();
+    return make_kernel_on(spec, *device_, [this, &spec](const std::string& reason) {
+      if (told_.insert(spec.kernel).second)
+        std::fprintf(stderr, "merak: %s; it runs on the processor, and steps with it are not captured as a CUDA graph\n", reason.c_str());
+    });
+  }
+
+  std::unique_ptr<Peers> make_peers(const RankPlan& plan, Recorder& recorder) override {
+    device_->make_current();
+    auto peers = std::make_unique<CudaPeers>(make_device_communicator(*device_, plan.rank, plan.world_size(), plan.groups, shares_device_), recorder, stream_);
+    peers_ = peers.get();
+    return peers;
+  }
+
+  void opened(const RankPlan& plan, std::byte* persistent) override {
+    plan_ = &plan;
+    persistent_ = persistent;
+  }
+
+  void loaded(LoadedExecutable& executable) override {
+    device_->make_current();
+    auto state = std::make_shared<ExecutableState>();
+    for (const auto& spans : executable.sent_floats) state->checks.push_back(executable.trains ? std::make_unique<FiniteCheck>(*device_, spans) : nullptr);
+    state->can_capture = !peers_ || peers_->device().enqueues_only();
+    for (const Instruction& instruction : executable.plan.schedule) state->updates = state->updates || instruction.op == Op::update;
+    for (const CompiledProgram& program : executable.programs)
+      for (const CompiledNode& node : program.nodes)
+        state->can_capture = state->can_capture && node.kernel->enqueues_only() && (!node.first || node.first->enqueues_only());
+    if (state->updates && !optimizer_) optimizer_ = std::make_unique<Optimizer>(*device_, *plan_, persistent_);
+    if (state->updates && plan_->clip_norm > 0 && !norms_.data)
+      norms_ = device_memory(device_, "norms", sizeof(double) * (1 + static_cast<size_t>(plan_->world_size())));
+    executable.backend_state = state;
+  }
+
+  void run(LoadedExecutable& executable, const StepInput& input, const Update& update, RunContext& context, const std::function<void()>& work) override {
+    device_->make_current();
+    const auto state = std::static_pointer_cast<ExecutableState>(executable.backend_state);
+    begin(input, update);
+    makes_norm_ = state->updates && plan_->clip_norm > 0;
+    context.stream = stream_;
+    context.device_step = device_step();
+    const auto all = [&] {
+      work();
+      check(driver().cuMemcpyDtoHAsync(host_step_.data, address_of(step_.data), sizeof(MerakStep), stream_), "cuMemcpyDtoHAsync");
+    };
+    const bool captures = !input.record && state->can_capture && state->num_runs >= kRunsBeforeCapture;
+    if (captures && !state->graph) capture(*state, all);
+    if (captures && state->graph) state->graph->launch(stream_);
+    else all();
+    state->num_runs++;
+  }
+
+  StepEnd finish(const std::function<void()>& poll) override {
+    // A short wait is watched closely; a long one leaves the core to others.
+    for (int looks = 0; !stream_.is_done(); looks++) {
+      poll();
+      if (peers_) peers_->device().check();
+      if (looks > 1000) std::this_thread::sleep_for(std::chrono::microseconds(20));
+    }
+    MerakStep end;
+    std::memcpy(&end, host_step_.data, sizeof end);
+    if (end.bad & MERAK_INDEX_OUTSIDE)
+      throw EngineError("engine/kernel", "an id or label is " + std::to_string(end.index) + ", which is not in [0, " + std::to_string(end.limit) + ") (step " +
+                                             std::to_string(end.step) + ", micro-batch " + std::to_string(end.bad_micro) + ", rank " +
+                                             std::to_string(plan_->rank) + ")");
+    StepEnd result;
+    if (makes_norm_) result.gradient_norm = end.norm;
+    using What = NotFinite::What;
+    if (end.bad & MERAK_LOSS_NOT_FINITE) result.not_finite = {What::loss_nan, end.bad_micro};
+    else if (end.bad & MERAK_ACTIVATION_NAN) result.not_finite = {What::activation_nan, end.bad_micro};
+    else if (end.bad & MERAK_NORM_NOT_FINITE) result.not_finite = {What::norm, 0};
+    return result;
+  }
+
+  void settle() override { stream_.wait(); }
+
+  void load(std::byte* to, const void* from, size_t bytes) override {
+    if (bytes) check(driver().cuMemcpyHtoDAsync(address_of(to), from, bytes, stream_), "cuMemcpyHtoDAsync");
+  }
+  void collect(void* to, const std::byte* from, size_t bytes) override {
+    if (bytes) check(driver().cuMemcpyDtoHAsync(to, address_of(from), bytes, stream_), "cuMemcpyDtoHAsync");
+  }
+  void copy(std::byte* to, const std::byte* from, size_t bytes) override {
+    if (bytes) check(driver().cuMemcpyDtoDAsync(address_of(to), address_of(from), bytes, stream_), "cuMemcpyDtoDAsync");
+  }
+  void clear(std::byte* data, size_t bytes) override {
+    if (bytes) check(driver().cuMemsetD8Async(address_of(data), 0, bytes, stream_), "cuMemsetD8Async");
+  }
+  void scale(float* data, size_t count, float factor) override {
+    if (count) cuda::scale(*device_, data, count, factor, stream_);
+  }
+  void set_micro(RunContext& context, int64_t micro) override {
+    context.micro = micro;
+    set(&device_step()->micro, static_cast<int>(micro));
+  }
+
+  NotFinite check_finite(LoadedExecutable& executable, int chunk, int64_t, const float* loss, const std::byte* sent) override {
+    const auto& state = *static_cast<ExecutableState*>(executable.backend_state.get());
+    state.checks[static_cast<size_t>(chunk)]->run(loss, sent, device_step(), stream_);
+    return {};
+  }
+
+  std::optional<double> update(const Update& update, RunContext& context) override {
+    const RankPlan& plan = *plan_;
+    set(&device_step()->scale, static_cast<float>(update.gradient_scale));
+    if (plan.clip_norm > 0) {
+      auto* own = reinterpret_cast<double*>(norms_.data);
+      optimizer_->square_sum(own, 1 / replicas_in_norm(plan), stream_);
+      const int world = plan.group_of("world");
+      const bool gathers = context.comm && world >= 0;
+      if (gathers) context.comm->all_gather(world, own, own + 1, sizeof(double));
+      optimizer_->clip(gathers ? own + 1 : own, gathers ? plan.world_size() : 1, plan.clip_norm, device_step(), stream_);
+    }
+    optimizer_->update(device_step(), stream_);
+    return {};
+  }
+
+ private:
+  static std::shared_ptr<Device> current(std::shared_ptr<Device> device) {
+    device->make_current();
+    return device;
+  }
+
+  MerakStep* device_step() const { return reinterpret_cast<MerakStep*>(step_.data); }
+
+  // Four bytes of the step's state, as part of what is enqueued.
+  template <class Value>
+  void set(Value* field, Value value) {
+    static_assert(sizeof(Value) == 4);
+    check(driver().cuMemsetD32Async(address_of(field), std::bit_cast<unsigned>(value), 1, stream_), "cuMemsetD32Async");
+  }
+
+  void idle() {
+    device_->make_current();
+    stream_.wait();
+  }
+
+  // A step that CUDA will not capture runs call by call, as before.
+  void capture(ExecutableState& state, const std::function<void()>& all) {
+    try {
+      state.graph = std::make_unique<CapturedGraph>(stream_, all);
+    } catch (const EngineError& error) {
+      if (error.code != "engine/cuda") throw;
+      state.can_capture = false;
+      std::fprintf(stderr, "merak: steps are not captured as a CUDA graph: %s\n", error.what());
+    }
+  }
+
+  // What this step has of its own, uploaded before its work.
+  void begin(const StepInput& input, const Update& update) {
+    const OptimizerPlan& o = plan_->optimizer;
+    const double t = static_cast<double>(update.updates);
+    MerakStep step{};
+    step.seed = input.seed;
+    step.step = input.step;
+    step.learning_rate = static_cast<float>(update.learning_rate);
+    step.scale = 1;
+    step.clip = 1;
+    // As the processor's (engine/optimizer.cpp).
+    step.correction1 = static_cast<float>(1 / (1 - std::pow(static_cast<float>(o.beta1), t)));
+    step.correction2 = static_cast<float>(1 / (1 - std::pow(static_cast<float>(o.beta2), t)));
+    step.decay_factor = static_cast<float>(1 - update.learning_rate * o.weight_decay);
+    std::memcpy(host_step_.data, &step, sizeof step);
+    check(driver().cuMemcpyHtoDAsync(address_of(step_.data), host_step_.data, sizeof step, stream_), "cuMemcpyHtoDAsync");
+  }
+
+  std::shared_ptr<Device> device_;
+  const bool shares_device_;
+  Stream stream_;
+  Memory step_, host_step_, norms_;
+  std::unique_ptr<Optimizer> optimizer_;
+  const RankPlan* plan_ = nullptr;
+  std::byte* persistent_ = nullptr;
+  bool makes_norm_ = false;
+  CudaPeers* peers_ = nullptr;  // the engine's; null when alone
+  std::set<std::string> told_;
+};
+
+}  // namespace
+
+std::unique_ptr<Kernel> make_kernel_on(const NodeSpec& spec, Device& device, const std::function<void(const std::string&)>& lacks) {
+  try {
+    return compile_cuda_kernel(spec, device);
+  } catch (const Unsupported& reason) {
+    std::unique_ptr<Kernel> kernel = make_host_kernel(spec);
+    lacks(reason.what());
+    return kernel;
+  }
+}
+
+std::unique_ptr<Backend> make_cuda_backend(std::shared_ptr<Device> device, bool shares_device) {
+  return std::make_unique<CudaBackend>(std::move(device), shares_device);
+}
+
+}  // namespace merak::cuda
