@@ -3,12 +3,14 @@
  * for the processor: what is shown is the engine's own way, from NVRTC to graphs, and no card's.
  */
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import * as merak from '../../src/index.js';
 import { maxDifference, maxRelativeDifference, type TrainedRun, trainGpt } from '../layouts/training.js';
 import { useStandIns } from './card.js';
 
 useStandIns();
+// The first run of all compiles the kernels with g++.
+vi.setConfig({ testTimeout: 300_000 });
 
 const SMALL = { numLayers: 2, numHeads: 2, hiddenSize: 32 } as const;
 /** Two steps before the graph is captured, its capture, and it launched again. */
