@@ -146,7 +146,7 @@ class QuantisedMatMul : public Kernel {
 
     num_lanes_ = std::max(1, omp_get_max_threads());
     const int64_t shared = (rows_ + num_lanes_ - 1) / num_lanes_;
-    block_ = std::clamp<int64_t>((shared + 15) / 16 * 16, 16, kMostRows);
+    block_ = std::clamp<int64_t>((shared + 15) / 16 * 16, 16, has_exact_products() ? kMostRows : kMostTileRows);
     block_ = std::min(block_, rows_);
     num_blocks_ = (rows_ + block_ - 1) / block_;
     sums_bytes_ = up(static_cast<size_t>(block_ * columns_) * sizeof(int32_t));
@@ -209,9 +209,9 @@ class QuantisedMatMul : public Kernel {
           RowsProduct::Lane& memory = lanes_[static_cast<size_t>(lane) * products_.size() + which];
           products_[which].run(memory, a + begin * inner_, packed + packed_at_[which], sums, own + sums_bytes_);
         } else {
-          auto* pairs = reinterpret_cast<int32_t*>(own + sums_bytes_);
-          MERAK_PICK(int8_pairs)(a + begin * inner_, static_cast<size_t>(rows), inner, pairs);
-          MERAK_PICK(int8_product)(pairs, reinterpret_cast<const int16_t*>(packed), sums, static_cast<size_t>(rows), inner, columns);
+          auto* wide = reinterpret_cast<int16_t*>(own + sums_bytes_);
+          MERAK_PICK(int8_widen)(a + begin * inner_, static_cast<size_t>(rows), inner, wide);
+          MERAK_PICK(int8_product)(wide, reinterpret_cast<const int16_t*>(packed), sums, static_cast<size_t>(rows), inner, columns);
         }
         finish(inputs, outputs, sums, begin, rows);
       }
@@ -233,6 +233,7 @@ class QuantisedMatMul : public Kernel {
   }
 
   static constexpr int64_t kMostRows = 128;
+  static constexpr int64_t kMostTileRows = 48;  // whole tiles of six, and what they read stays in the first cache
 
   size_t a_at_, b_at_, scales_at_;
   int bias_at_;

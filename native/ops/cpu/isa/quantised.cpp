@@ -86,20 +86,33 @@ constexpr size_t kTileRows = 6;
 inline size_t pairs_of(size_t inner) { return (inner + 1) / 2; }
 inline size_t panels_of(size_t columns) { return (columns + kPanel - 1) / kPanel; }
 
-// Rows x kPanel sums in registers over all of the inner dim; `width` of the columns are kept.
+// Rows x kPanel sums in registers over all of the inner dim; `width` of the columns are kept. Nothing but constants indexes `sums`,
+// nor is its address taken: otherwise the compiler keeps the sums in memory.
 template <size_t Rows>
-inline void int8_tile(const int32_t* a, const int16_t* panel, size_t pairs, int32_t* c, size_t columns, size_t width) {
-  Sums sums[Rows][2] = {};
+inline void int8_tile(const int16_t* a, const int16_t* panel, size_t pairs, int32_t* c, size_t columns, size_t width) {
+  Sums sums[Rows][2];
+#pragma GCC unroll 8
+  for (size_t r = 0; r < Rows; r++) sums[r][0] = sums[r][1] = Sums{};
   for (size_t p = 0; p < pairs; p++, panel += 2 * kPanel) {
-    Factors b[2];
-    __builtin_memcpy(b, panel, sizeof b);
+    Factors left, right;
+    __builtin_memcpy(&left, panel, sizeof left);
+    __builtin_memcpy(&right, panel + kPanel, sizeof right);
+#pragma GCC unroll 8
     for (size_t r = 0; r < Rows; r++) {
-      const auto x = std::bit_cast<Factors>(Sums{} + a[r * pairs + p]);
-      sums[r][0] += multiply_add(x, b[0]);
-      sums[r][1] += multiply_add(x, b[1]);
+      int32_t pair;
+      __builtin_memcpy(&pair, a + 2 * (r * pairs + p), sizeof pair);
+      const auto x = std::bit_cast<Factors>(Sums{} + pair);
+      sums[r][0] += multiply_add(x, left);
+      sums[r][1] += multiply_add(x, right);
     }
   }
-  for (size_t r = 0; r < Rows; r++, c += columns) __builtin_memcpy(c, sums[r], width * sizeof *c);
+#pragma GCC unroll 8
+  for (size_t r = 0; r < Rows; r++, c += columns) {
+    int32_t row[kPanel];
+    __builtin_memcpy(row, &sums[r][0], sizeof sums[r][0]);
+    __builtin_memcpy(row + kSums, &sums[r][1], sizeof sums[r][1]);
+    __builtin_memcpy(c, row, width * sizeof *c);
+  }
 }
 
 }  // namespace
@@ -119,21 +132,24 @@ void int8_pack(const int8_t* restrict b, size_t inner, size_t columns, int16_t* 
       }
 }
 
-void int8_pairs(const int8_t* restrict a, size_t rows, size_t inner, int32_t* restrict pairs) {
-  const auto joined = [](int first, int second) { return static_cast<int32_t>((static_cast<uint32_t>(second) << 16) | (static_cast<uint32_t>(first) & 0xffffu)); };
+void int8_widen(const int8_t* restrict a, size_t rows, size_t inner, int16_t* restrict wide) {
+  if (inner % 2 == 0) {
+    for (size_t i = 0; i < rows * inner; i++) wide[i] = a[i];
+    return;
+  }
   for (size_t r = 0; r < rows; r++, a += inner) {
-    for (size_t k = 0; k + 1 < inner; k += 2) *pairs++ = joined(a[k], a[k + 1]);
-    if (inner % 2 != 0) *pairs++ = joined(a[inner - 1], 0);
+    for (size_t k = 0; k < inner; k++) *wide++ = a[k];
+    *wide++ = 0;
   }
 }
 
-void int8_product(const int32_t* restrict a, const int16_t* restrict packed, int32_t* restrict c, size_t rows, size_t inner, size_t columns) {
+void int8_product(const int16_t* restrict a, const int16_t* restrict packed, int32_t* restrict c, size_t rows, size_t inner, size_t columns) {
   const size_t pairs = pairs_of(inner);
   for (size_t j = 0; j < columns; j += kPanel, packed += pairs * 2 * kPanel) {
     const size_t width = columns - j < kPanel ? columns - j : kPanel;
     size_t r = 0;
-    for (; r + kTileRows <= rows; r += kTileRows) int8_tile<kTileRows>(a + r * pairs, packed, pairs, c + r * columns + j, columns, width);
-    for (; r < rows; r++) int8_tile<1>(a + r * pairs, packed, pairs, c + r * columns + j, columns, width);
+    for (; r + kTileRows <= rows; r += kTileRows) int8_tile<kTileRows>(a + r * 2 * pairs, packed, pairs, c + r * columns + j, columns, width);
+    for (; r < rows; r++) int8_tile<1>(a + r * 2 * pairs, packed, pairs, c + r * columns + j, columns, width);
   }
 }
 

@@ -16,10 +16,10 @@ MERAK_ISA_DECLARE(
   // Bytes of b [inner,columns] as int8_product reads it: 16-bit numbers, two rows side by side, in panels of columns.
   size_t int8_packed_bytes(size_t inner, size_t columns);
   void int8_pack(const int8_t* b, size_t inner, size_t columns, int16_t* packed);
-  // Rows of a [rows,inner] as pairs of 16-bit numbers, [rows, ceil(inner / 2)].
-  void int8_pairs(const int8_t* a, size_t rows, size_t inner, int32_t* pairs);
+  // a [rows,inner] in 16 bits, rows of an even length: a zero ends odd ones.
+  void int8_widen(const int8_t* a, size_t rows, size_t inner, int16_t* wide);
   // c [rows,columns] = a b of both so prepared; exact.
-  void int8_product(const int32_t* pairs, const int16_t* packed, int32_t* c, size_t rows, size_t inner, size_t columns);
+  void int8_product(const int16_t* wide, const int16_t* packed, int32_t* c, size_t rows, size_t inner, size_t columns);
   // One row: y = activation(sums * scales + bias); `bias` may be null.
   void int8_epilogue(const int32_t* sums, const float* scales, const float* bias, Int8Activation activation, float* y, size_t n);
   // The same, rounded to int8.
