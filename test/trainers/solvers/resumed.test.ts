@@ -43,6 +43,7 @@ it.each([
     ['sizes=[[3000,2]]', 'budgets=[0.5]', 'baselines=[]', 'outer=60', 'warmUp=20', 'refresh=20'],
     'n3000-d2~rank5-0.5~steps',
     60,
+    1e-5,
   ],
   [
     'sigma',
@@ -59,10 +60,12 @@ it.each([
     ],
     'barabasi-albert-0.1-0~K1~steps',
     20,
+    // Twenty iterations of single-precision sums in another order: where it was killed says how many.
+    1e-4,
   ],
 ] as const)(
   '%s resumes after SIGKILL',
-  async (name, set, steps, length) => {
+  async (name, set, steps, length, tolerance) => {
     const folder = await mkdtemp(join(tmpdir(), `merak-${name}-killed-`));
     try {
       const [whole, broken] = [join(folder, 'whole'), join(folder, 'broken')];
@@ -71,7 +74,7 @@ it.each([
       expect(await start(name, set, whole).end).toBe(0);
       const [expected, received] = [await figuresOf(whole), await figuresOf(broken)];
       for (const [key, value] of Object.entries<number>(expected)) {
-        expect(Math.abs(received[key] / value - 1), key).toBeLessThan(1e-5);
+        expect(Math.abs(received[key] / value - 1), key).toBeLessThan(tolerance);
       }
     } finally {
       await rm(folder, { recursive: true, force: true });
