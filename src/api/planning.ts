@@ -18,6 +18,7 @@ import { chooseBatch, chooseDegrees } from '../planner/defaults.js';
 import { explainPlan, type PlanReport, planReport } from '../planner/explain.js';
 import type { Precision } from '../planner/fuse.js';
 import { type PlanOutcome, searchOutcome } from '../planner/outcome.js';
+import { withSameDraws } from '../planner/prepare.js';
 import type { LayoutChoice, Pinned } from '../planner/search/candidates.js';
 import { clusterCosts, localCluster } from '../planner/search/cluster.js';
 import { parseCluster } from '../planner/search/clusterSpec.js';
@@ -237,7 +238,8 @@ export function planVariant(
 ): Executable[] {
   // Replicas that all see the whole batch have nothing to gather.
   const context = replicas(split.everyReplicaSeesAll ? 1 : planned.plan.mesh.dp);
-  const graph = inShards(context, () => traceFor(planned, mode, split.microBatchSize));
+  const traced = inShards(context, () => traceFor(planned, mode, split.microBatchSize));
+  const graph = split.everyReplicaSeesAll ? withSameDraws(traced) : traced;
   const { numMicroBatches } = split;
   const executables =
     mode === 'train'

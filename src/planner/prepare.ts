@@ -29,8 +29,12 @@ export function withGlobalBatch(graph: Graph, numLocalBatches: number): Graph {
   return { ...graph, nodes: graph.nodes.map((node) => globalBatchNode(graph, node, numLocalBatches)) };
 }
 
+function isRandom({ kernel }: Node): boolean {
+  return kernel === 'MerakDropout' || kernel === 'MerakRandom';
+}
+
 function globalBatchNode(graph: Graph, node: Node, numLocalBatches: number): Node {
-  if (node.kernel !== 'MerakDropout' && node.kernel !== 'MerakRandom') return node;
+  if (!isRandom(node)) return node;
   const { globalShape, batchDim, batchExtent } = node.attrs;
   if (typeof batchDim !== 'number' || batchDim < 0 || !Array.isArray(globalShape)) return node;
   const local = graph.values[node.outputs[0] ?? -1]?.shape[batchDim];
@@ -38,6 +42,17 @@ function globalBatchNode(graph: Graph, node: Node, numLocalBatches: number): Nod
   if (extent === undefined) throw new MerakError('plan/invalid', `${node.kernel} has no dim ${batchDim}`);
   const shape = globalShape.map((size, dim) => (dim === batchDim ? extent * numLocalBatches : size));
   return { ...node, attrs: { ...node.attrs, globalShape: shape } };
+}
+
+/**
+ * For replicas that all see the same samples: random kernels draw by position in what each of them sees, so that all draw what one
+ * process would. Right for a single micro-batch, before which there are no samples.
+ */
+export function withSameDraws(graph: Graph): Graph {
+  const nodes = graph.nodes.map((node) =>
+    isRandom(node) && node.attrs.batchDim !== undefined ? { ...node, attrs: { ...node.attrs, batchDim: -1 } } : node,
+  );
+  return { ...graph, nodes };
 }
 
 /**
