@@ -8,9 +8,9 @@ import type { Figures } from '../trainer.js';
 
 export interface Results {
   readonly trainer: string;
-  /** ISO 8601, UTC. */
+  /** When the run began: ISO 8601, UTC. */
   readonly date: string;
-  /** Of Merak's repository, with `+` where files differ from it; null where there is none. */
+  /** Of Merak's repository when the run began, with `+` where files differ from it; null where there is none. */
   readonly commit: string | null;
   readonly machine: { readonly cpu: string; readonly cores: number; readonly node: string };
   readonly seconds: number;

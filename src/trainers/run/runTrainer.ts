@@ -38,6 +38,8 @@ export async function runTrainer<Schema extends z.ZodObject, Prepared, Trained>(
 ): Promise<Results> {
   const { out = join('runs', trainer.name), resume = false, sample = false, seed = 0, quiet = false } = options;
   const began = performance.now();
+  // Before anything is trained: what lies in the repository at the end may no longer be what ran.
+  const described = await describeRun();
   const output = openOutput(out);
   const dataFolder = sample ? join(output.folder, 'sample') : (options.data ?? '.');
   if (sample) await trainer.data?.sample?.(dataFolder, config, seed);
@@ -75,7 +77,7 @@ export async function runTrainer<Schema extends z.ZodObject, Prepared, Trained>(
     await trainer.export?.(context, trained, prepared);
     const results: Results = {
       trainer: trainer.name,
-      ...(await describeRun()),
+      ...described,
       seconds: (performance.now() - began) / 1000,
       seed,
       config,
