@@ -31,7 +31,16 @@ function output(command: string, args: readonly string[]): string {
 
 export function describeMachine(): Machine {
   const { dnnlVersion, isa } = loadAddon().info();
-  const dirty = output('git', ['status', '--porcelain', '--untracked-files=no']) === '' ? '' : '+';
+  // Results of earlier pieces are not what is measured.
+  const changed = output('git', [
+    'status',
+    '--porcelain',
+    '--untracked-files=no',
+    '--',
+    ':/',
+    ':(top,exclude)bench/results',
+  ]);
+  const dirty = changed === '' ? '' : '+';
   return {
     date: new Date().toISOString(),
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
