@@ -1,6 +1,6 @@
 // tfjs's element-wise kernels on CUDA, each a chain of one step or a few; the activations of fused kernels; MerakFused, a chain that
 // src/graph/passes/fuseChains.ts put together.
-#include <algorithm>  // find
+#include <algorithm>  // find, max
 #include <map>        // names
 
 #include "ops/cpu/shape.h"  // broadcast_strides
@@ -88,6 +88,35 @@ PlacedChain select_chain(const NodeSpec& spec) {
   return {{{conditions, row}, {{DType::b8, {1, 0}}, {spec.inputs[t].dtype, {row, 1}}, {spec.inputs[e].dtype, {row, 1}}}, {{"Select", {0, 1, 2}, {}}}, y.dtype}, {c, t, e}};
 }
 
+// offset + (x - mean) * scale / sqrt(variance + epsilon): parameters are one number, or repeat along the last dims of x.
+PlacedChain batch_norm_chain(const NodeSpec& spec) {
+  const int scale = spec.input("scale"), offset = spec.input("offset");
+  std::vector<size_t> places = {input_index(spec, "x"), input_index(spec, "mean"), input_index(spec, "variance")};
+  for (const int more : {scale, offset})
+    if (more >= 0) places.push_back(static_cast<size_t>(more));
+  const TensorType& y = spec.outputs.at(0);
+  const int64_t n = y.numel();
+  int64_t period = 1;
+  for (size_t k = 1; k < places.size(); k++) period = std::max(period, spec.inputs[places[k]].numel());
+  Chain chain{{n / period, period}, {}, {}, y.dtype};
+  for (size_t k = 0; k < places.size(); k++) {
+    const TensorType& input = spec.inputs[places[k]];
+    const int64_t own = input.numel();
+    require(input.dtype == DType::f32 && n % period == 0 && (own == period || own == 1 || k == 0), "parameters do not repeat evenly along x");
+    chain.inputs.push_back({DType::f32, k == 0 ? Shape{period, 1} : Shape{0, own == 1 ? 0 : 1}});
+  }
+  const int first = static_cast<int>(places.size());
+  const auto step = [&](const char* name, std::vector<int> operands, std::vector<double> numbers = {}) {
+    chain.steps.push_back({name, std::move(operands), std::move(numbers)});
+    return first + static_cast<int>(chain.steps.size()) - 1;
+  };
+  int factor = step("Rsqrt", {step("Add", {2, step("Constant", {}, {spec.attrs.number("varianceEpsilon", 0.001)})})});
+  if (scale >= 0) factor = step("Multiply", {3, factor});
+  const int scaled = step("Multiply", {step("Sub", {0, 1}), factor});
+  if (offset >= 0) step("Add", {scaled, first - 1});
+  return {chain, places};
+}
+
 // Attributes: `kernels` of the steps; `operands` of all steps one after another, inputs counted first, then steps, each step's number of
 // them in `counts`; `numbers` likewise with `numberCounts`.
 PlacedChain fused_chain(const NodeSpec& spec) {
@@ -135,7 +164,7 @@ using Maker = PlacedChain (*)(const NodeSpec&);
 const std::map<std::string, Maker>& makers() {
   static const std::map<std::string, Maker> table = [] {
     std::map<std::string, Maker> all = {{"Cast", cast_chain},     {"Fill", fill_chain},   {"ZerosLike", fill_chain}, {"OnesLike", fill_chain},
-                                        {"AddN", add_n_chain},    {"Select", select_chain}, {"MerakFused", fused_chain}};
+                                        {"AddN", add_n_chain},    {"Select", select_chain}, {"MerakFused", fused_chain}, {"FusedBatchNorm", batch_norm_chain}};
     for (const std::string& name : kUnary) all[name] = unary_chain;
     for (const std::string& name : kBinary) all[name] = binary_chain;
     return all;

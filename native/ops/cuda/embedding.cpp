@@ -1,14 +1,10 @@
 // MerakEmbedding and MerakEmbeddingGrad on CUDA. The gradient also takes `accumulate` (engine only): output += gradient.
-#include <algorithm>  // clamp
-
-#include "ops/cuda/launch.h"
+#include "ops/cuda/scatter.h"
 
 namespace merak {
 namespace {
 
 using namespace cuda;
-
-constexpr int64_t kChunk = 1024;  // as in embedding.cu
 
 std::unique_ptr<Kernel> make_embedding(const NodeSpec& spec, Device& device) {
   const size_t table = input_index(spec, "table"), ids = input_index(spec, "ids");
@@ -27,21 +23,17 @@ std::unique_ptr<Kernel> make_embedding(const NodeSpec& spec, Device& device) {
 std::unique_ptr<Kernel> make_embedding_grad(const NodeSpec& spec, Device& device) {
   const size_t dy = input_index(spec, "dy"), ids = input_index(spec, "ids");
   require(spec.inputs[dy].dtype == DType::f32, "dy must be float32");
-  const int64_t num_ids = spec.inputs[ids].numel(), num_chunks = (num_ids + kChunk - 1) / kChunk;
-  const int num_rows = static_cast<int>(spec.attrs.integer("vocabSize")), width = static_cast<int>(spec.inputs[dy].shape.back());
-  const int offset = static_cast<int>(spec.attrs.integer("vocabOffset", 0)), chunks = static_cast<int>(num_chunks);
+  const int offset = static_cast<int>(spec.attrs.integer("vocabOffset", 0));
   const bool accumulate = spec.attrs.flag("accumulate", false);
   const size_t bytes = spec.outputs[0].bytes();
-  const CUfunction sort = device.function("embedding", "sort_ids"), sum = device.function("embedding", "embedding_grad");
-  const auto threads = static_cast<unsigned>(std::clamp<int64_t>((width + 31) / 32 * 32, 32, 256));
+  const DeviceScatter scatter(device, DType::f32, false, spec.inputs[ids].numel(), spec.attrs.integer("vocabSize"), spec.inputs[dy].shape.back());
   return make_kernel(
-      [=, &device](const void* const* in, void* const* out, RunContext& context) {
+      [=](const void* const* in, void* const* out, RunContext& context) {
         const CUstream stream = stream_of(context);
         if (!accumulate) set_zero(out[0], bytes, stream);
-        device.launch(sort, {static_cast<unsigned>(chunks)}, {256}, 0, stream, {&in[ids], &context.scratch, &num_ids, &num_rows, &offset});
-        device.launch(sum, {static_cast<unsigned>(num_chunks * kChunk)}, {threads}, 0, stream, {&in[dy], &context.scratch, &out[0], &chunks, &width});
+        scatter.run(in[dy], in[ids], out[0], context.scratch, stream, offset);
       },
-      static_cast<size_t>(num_chunks * kChunk) * sizeof(uint64_t));
+      scatter.scratch_bytes());
 }
 
 }  // namespace

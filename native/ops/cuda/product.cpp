@@ -5,6 +5,7 @@
 #include "ops/cpu/matmul_plan.h"
 #include "ops/cpu/shape.h"  // product
 #include "ops/cuda/activation.h"
+#include "ops/cuda/integer_product.h"
 #include "ops/cuda/lt_product.h"
 
 namespace merak {
@@ -233,6 +234,7 @@ class FloatProduct final : public Kernel {
 };
 
 std::unique_ptr<Kernel> make_product(const NodeSpec& spec, Device& device) {
+  if (spec.inputs.at(0).dtype == DType::i32) return make_integer_product(spec, device);
   const MatMulPlan shapes = plan_matmul(spec);
   const size_t rank = shapes.c_shape.size();
   LtPlan plan;

@@ -18,6 +18,11 @@ void register_cuda_copies();
 void register_cuda_collectives();
 void register_cuda_elementwise();
 void register_cuda_reductions();
+void register_cuda_convolutions();
+void register_cuda_pools();
+void register_cuda_gather_scatter();
+void register_cuda_scans();
+void register_cuda_generators();
 
 namespace {
 
@@ -34,6 +39,11 @@ void register_all() {
   register_cuda_collectives();
   register_cuda_elementwise();
   register_cuda_reductions();
+  register_cuda_convolutions();
+  register_cuda_pools();
+  register_cuda_gather_scatter();
+  register_cuda_scans();
+  register_cuda_generators();
 }
 
 std::map<std::string, CudaKernelFactory>& table() {
