@@ -1,9 +1,9 @@
 /**
  * A worker's watchdog thread: sends heartbeats, and kills its process when the coordinator is gone, both even while
- * the process's own event loop is blocked. `workerData` is the Invitation of src/coordinator/environment.ts.
+ * the process's own event loop is blocked. `workerData`: the Invitation of src/coordinator/environment.ts, and the path of
+ * proto/coordinator.proto.
  */
-import { fileURLToPath } from 'node:url';
-import { workerData as invitation } from 'node:worker_threads';
+import { workerData } from 'node:worker_threads';
 import * as grpc from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
 
@@ -11,7 +11,7 @@ const BEAT_MILLISECONDS = 500;
 /** Time for an orderly end by the main thread, which sees the same loss on its own stream. */
 const GRACE_MILLISECONDS = 500;
 
-const { token, address, generation, slot, parent } = invitation;
+const { token, address, generation, slot, parent, proto } = workerData;
 
 function die() {
   process.kill(process.pid, 'SIGKILL');
@@ -21,7 +21,6 @@ setInterval(() => {
   if (process.ppid !== parent) die();
 }, BEAT_MILLISECONDS);
 
-const proto = fileURLToPath(new URL('../proto/coordinator.proto', import.meta.url));
 const beat = protobuf.loadSync(proto).lookupType('merak.Beat');
 const metadata = new grpc.Metadata();
 metadata.set('merak-token', token);

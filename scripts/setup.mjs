@@ -81,11 +81,9 @@ step('npm', ['package.json', 'package-lock.json'], 'node_modules/typescript', ()
 step('native', ['native', 'scripts/build-native.mjs', 'package-lock.json'], 'build/merak.node', () =>
   must('native engine', process.execPath, ['scripts/build-native.mjs'], 'see the compiler output above'),
 );
-step('typescript', ['src', 'tsconfig.json', 'package-lock.json'], 'dist/index.js', () =>
-  must(
-    'TypeScript',
-    process.execPath,
-    ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json'],
-    'see the compiler output above',
-  ),
-);
+const sources = ['src', 'bin', 'tsconfig.json', 'scripts/bundle.mjs', 'package-lock.json'];
+step('typescript', sources, 'dist/index.js', () => {
+  const hint = 'see the compiler output above';
+  must('TypeScript', process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json'], hint);
+  must('bundle', process.execPath, ['scripts/bundle.mjs'], hint);
+});

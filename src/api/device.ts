@@ -1,16 +1,7 @@
-/** Which engine runs a plan, and the worker group for it. */
-import { availableParallelism, cpus } from 'node:os';
+/** Which engine runs a plan, and what it has there. */
+import { cpus } from 'node:os';
 import { mayUseCuda, numGpusWanted, wantsCuda } from '../config/devices.js';
-import { launchContext } from '../config/launch.js';
 import type { Options } from '../config/schema.js';
-import {
-  type Cluster,
-  type ClusterOptions,
-  type StartingCluster,
-  spawnCluster,
-  startCluster,
-} from '../coordinator/cluster.js';
-import { localCluster } from '../coordinator/local.js';
 import { MerakError } from '../errors.js';
 import type { Plan, WorkspaceOf } from '../plan/plan.js';
 import { missingKernels } from '../planner/fallback.js';
@@ -18,7 +9,6 @@ import type { DeviceKind } from '../runtime/createDevice.js';
 import { loadAddon } from '../runtime/native/addon.js';
 import { capabilityOf, findGpus, requireGpus } from '../runtime/native/gpus.js';
 import { nativeWorkspace } from '../runtime/native/workspace.js';
-import { measured } from './measured.js';
 
 export type DeviceName = DeviceKind;
 
@@ -38,6 +28,17 @@ export async function pickDevice(plan: Plan, options: Options): Promise<DeviceNa
     `merak: the tfjs runtime (backend ${options.tfjsBackend}) steps in for the native engine: ${problem.message}\n`,
   );
   return 'tfjs';
+}
+
+/**
+ * The engine that most plans would run on, before there is one.
+ *
+ * @throws MerakError engine/no-gpu when GPUs are asked for that are not there
+ */
+export function likelyDevice(options: Options): DeviceName {
+  if (wantsCuda(options)) requireGpus(numGpusWanted(options));
+  if (nativeKernels(options) === undefined) return 'tfjs';
+  return numGpusFor(options) > 0 ? 'cuda' : 'native';
 }
 
 function nativeProblem(plan: Plan): MerakError | undefined {
@@ -100,73 +101,4 @@ export function workspaceFor(options: Options, numRanks: number): WorkspaceOf | 
 /** Threads of each worker: the cores shared out, unless the options say otherwise. */
 export function threadsOf(options: Options, numRanks: number): number {
   return options.threadsPerWorker ?? Math.max(1, Math.floor(cpus().length / numRanks));
-}
-
-/** Worker processes started before the plan is there, for as many ranks and on the device that it will most likely want. */
-export interface EarlyWorkers {
-  readonly numRanks: number;
-  readonly device: DeviceName;
-  readonly starting: StartingCluster;
-}
-
-/**
- * Loading a worker takes longer than planning: both at once. Undefined where the rank lives in this process, and where
- * there are more workers than cores, which would hold the planning up.
- */
-export async function startEarly(
-  numRanks: number,
-  options: Options,
-  threadsPerWorker: number,
-): Promise<EarlyWorkers | undefined> {
-  if (wantsCuda(options)) requireGpus(numGpusWanted(options));
-  if (isInProcess(numRanks) || numRanks > availableParallelism()) return undefined;
-  const device = nativeKernels(options) === undefined ? 'tfjs' : numGpusFor(options) > 0 ? 'cuda' : 'native';
-  return { numRanks, device, starting: await spawnCluster(groupOptions(numRanks, device, options, threadsPerWorker)) };
-}
-
-/** Starts the ranks, unless `early` has: processes of this machine, or this process itself for a single rank started by plain `node`. */
-export async function openCluster(
-  plan: Plan,
-  device: DeviceName,
-  options: Options,
-  threadsPerWorker: number,
-  early?: EarlyWorkers,
-): Promise<Cluster> {
-  const numRanks = plan.ranks.length;
-  const fits = early !== undefined && early.device === device && early.numRanks === numRanks;
-  if (early !== undefined && !fits) await early.starting.abandon();
-  const start = (): Promise<Cluster> | Cluster => {
-    if (fits) return early.starting.ready;
-    const { tfjsBackend } = options;
-    if (isInProcess(numRanks))
-      return localCluster({ device, tfjsBackend, threadsPerWorker, numGpus: numGpusFor(options) });
-    return startCluster(groupOptions(numRanks, device, options, threadsPerWorker));
-  };
-  const cluster = await measured('start workers', start);
-  await measured('open the plan', () => cluster.open(plan));
-  return cluster;
-}
-
-function isInProcess(numRanks: number): boolean {
-  return numRanks === 1 && launchContext()?.mode !== 'launch';
-}
-
-function groupOptions(
-  numWorkers: number,
-  device: DeviceName,
-  options: Options,
-  threadsPerWorker: number,
-): ClusterOptions {
-  const { tfjsBackend, port, logDir: logDirectory, startTimeout, stepTimeout } = options;
-  return {
-    numWorkers,
-    device,
-    numGpus: device === 'cuda' ? numGpusFor(options) : 0,
-    tfjsBackend,
-    threadsPerWorker,
-    port,
-    logDirectory,
-    startTimeoutSeconds: startTimeout,
-    stepTimeoutSeconds: stepTimeout,
-  };
 }

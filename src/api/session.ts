@@ -14,9 +14,11 @@ import type { HostArray, StepResult } from '../runtime/device.js';
 import type { FieldSpec, TraceMode, UserModel } from '../trace/model.js';
 import type { Logs } from './callbacks.js';
 import { loadCheckpoint, saveCheckpoint } from './checkpoint.js';
-import { type DeviceName, openCluster, pickDevice, startEarly, threadsOf } from './device.js';
+import { type DeviceName, pickDevice, threadsOf } from './device.js';
+import { abandonEarly, startEarly } from './earlyWorkers.js';
 import { feedOf, type Loaded, reportingRank, splitBatch } from './feed.js';
 import { measured } from './measured.js';
+import { openCluster } from './openCluster.js';
 import { learningRateOf, optimizerPlan } from './optimizer.js';
 import { numRanksOf, type Planned, planForCluster, planModel, planVariant } from './planning.js';
 import { Profiler } from './profile/profiler.js';
@@ -103,15 +105,14 @@ export class Session {
   private async open(shape: DataShape): Promise<Running> {
     const { profile } = this.options;
     if (profile !== undefined) this.profiler = new Profiler(profile);
-    const numRanks = numRanksOf(this.options, shape.batchSize);
-    const early = await startEarly(numRanks, this.options, threadsOf(this.options, numRanks));
+    await startEarly(numRanksOf(this.options, shape.batchSize), this.options);
     const { planned, device } = await this.planOnDevice(shape).catch(async (error) => {
-      await early?.starting.abandon();
+      await abandonEarly();
       throw error;
     });
     const { plan } = planned;
     const threads = threadsOf(this.options, plan.ranks.length);
-    const cluster = await openCluster(plan, device, this.options, threads, early);
+    const cluster = await openCluster(plan, device, this.options, threads);
     // Every call on the cluster rejects with the same error; this keeps the promise itself from counting as unhandled.
     cluster.failure.catch(() => {});
     const [train] = plan.ranks[0]!.executables;

@@ -27,7 +27,8 @@ export async function writeLogical(
   const { shape, layout } = plan.parameters[parameter]!;
   await Promise.all(
     holders(plan, parameter).map(({ rank, index }) => {
-      const piece = sliceParameter(data, shape, layout, plan.mesh.tp, rank.coordinates.tp);
+      const whole = layout.kind !== 'shard';
+      const piece = whole ? data : sliceParameter(data, shape, layout, plan.mesh.tp, rank.coordinates.tp);
       const owned = kind === 'value' ? undefined : rank.parameters[index]?.owned;
       if (owned === undefined) return cluster.write(rank.rank, index, kind, wide(piece));
       if (owned.begin === owned.end) return undefined;

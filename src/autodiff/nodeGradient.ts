@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { MerakError } from '../errors.js';
 import type { Graph, Node, Value } from '../graph/graph.js';
-import { record } from '../trace/record.js';
+import { type Recorded, type Recorder, record } from '../trace/record.js';
 import { gradientRule } from './gradients/registry.js';
 
 /**
@@ -42,7 +42,7 @@ function recordGradient({ node, inputs, outputs, wanted, present }: GradientRequ
   const rule = gradientRule(node.kernel);
   if (rule === undefined) throw noGradient(node, `${node.kernel} has no gradient`);
   try {
-    return record((recorder) => {
+    const body = (recorder: Recorder): Recorded => {
       const input = (name: string, { shape, dtype }: Value) => recorder.input(name, shape, dtype);
       const tensors = inputs.map((value, index) => input(`in/${index}`, value));
       const results = outputs.map((value, index) => input(`out/${index}`, value));
@@ -63,7 +63,9 @@ function recordGradient({ node, inputs, outputs, wanted, present }: GradientRequ
         return [[String(index), gradient]];
       });
       return { outputs: asked };
-    });
+    };
+    // Whose gradient it is says where it comes from.
+    return record(body, { namesSources: false });
   } catch (error) {
     if (error instanceof MerakError && error.code !== 'autodiff/no-gradient') throw error;
     throw located(node, error);

@@ -2,12 +2,11 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { extname } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { pathToFileURL } from 'node:url';
+import { packageFile, runsSources } from '../packageFiles.js';
 import { environmentOf, type Invitation } from './environment.js';
 
-const extension = extname(fileURLToPath(import.meta.url));
-const WORKER_MAIN = fileURLToPath(new URL(`../worker/main${extension}`, import.meta.url));
+const WORKER_MAIN = runsSources ? packageFile('src/worker/main.ts') : packageFile('dist/worker/main.js');
 
 /** stdout and stderr go to `logFile`; stdin is a pipe whose end tells the worker that its parent is gone. */
 export function spawnWorker(invitation: Invitation, threadsPerWorker: number, logFile: string): ChildProcess {
@@ -26,7 +25,7 @@ export function spawnWorker(invitation: Invitation, threadsPerWorker: number, lo
 
 /** TypeScript sources are run through tsx, found from here and not from the user's working directory. */
 function loaderArguments(): string[] {
-  if (extension !== '.ts') return [];
+  if (!runsSources) return [];
   return ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href];
 }
 

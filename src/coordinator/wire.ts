@@ -1,10 +1,10 @@
 /** The wire: proto/coordinator.proto read at run time, its encoders and decoders, and the gRPC service definition. */
-import { fileURLToPath } from 'node:url';
 import type { ServiceDefinition } from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
+import { packageFile } from '../packageFiles.js';
 import type { Beat, FromWorker, ToWorker } from './messages.js';
 
-const root = protobuf.loadSync(fileURLToPath(new URL('../../proto/coordinator.proto', import.meta.url)));
+const root = protobuf.loadSync(packageFile('proto/coordinator.proto'));
 
 export interface Codec<T> {
   encode(message: T): Buffer;

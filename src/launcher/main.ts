@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import type { LaunchContext, LaunchMode } from '../config/launch.js';
 import { MerakError } from '../errors.js';
+import { packageFile } from '../packageFiles.js';
 import { complain } from './complain.js';
 import { addFlags, givenFlags, refuseMisspelt, unknownFlag, withProfileFolder } from './flags.js';
 import type { ModelRequest } from './planModel.js';
@@ -193,8 +194,6 @@ function countOf(flag: string, value: string): number {
 }
 
 function version(): string {
-  const { version: found }: { version: string } = JSON.parse(
-    readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
-  );
+  const { version: found }: { version: string } = JSON.parse(readFileSync(packageFile('package.json'), 'utf8'));
   return found;
 }

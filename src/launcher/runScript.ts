@@ -20,6 +20,8 @@ export async function runScript(script: string, args: readonly string[], context
   setLaunchContext(context);
   process.argv = [process.argv[0]!, path, ...args];
   guardProcess();
+  // Loaded for that alone: other commands start no workers.
+  if (context.mode === 'launch') await (await import('../api/earlyWorkers.js')).startForFlags(context.flags);
   await registerTypescript(extname(path));
   try {
     await import(pathToFileURL(path).href);

@@ -1,7 +1,7 @@
 /** Plans to bytes and back without loss, in the form of proto/merak.proto. */
-import { fileURLToPath } from 'node:url';
 import protobuf from 'protobufjs';
 import { MerakError } from '../errors.js';
+import { packageFile } from '../packageFiles.js';
 import type { Plan, RankPlan } from './plan.js';
 import {
   planFromWire,
@@ -12,8 +12,7 @@ import {
   type WireRankPlan,
 } from './wirePlan.js';
 
-// The same relative place from src/plan and from dist/plan.
-const ROOT = protobuf.loadSync(fileURLToPath(new URL('../../proto/merak.proto', import.meta.url)));
+const ROOT = protobuf.loadSync(packageFile('proto/merak.proto'));
 const PLAN = ROOT.lookupType('merak.plan.Plan');
 const RANK_PLAN = ROOT.lookupType('merak.plan.RankPlan');
 

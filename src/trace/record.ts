@@ -33,8 +33,8 @@ export interface Recorded {
  * to them updates (the variables keep their values), data and tensors from outside constants.
  * Raises trace/data-read, trace/unknown-kernel, trace/dynamic-shape, trace/model; the previous backend is always restored.
  */
-export function record(body: (recorder: Recorder) => Recorded): Graph {
-  return recordAll(body).graph;
+export function record(body: (recorder: Recorder) => Recorded, options: RecordAllOptions = {}): Graph {
+  return recordAll(body, options).graph;
 }
 
 export interface RecordAllOptions extends RecordingOptions {

@@ -32,6 +32,8 @@ export interface RecordingOptions {
   readonly allowsCreation?: boolean;
   /** Called when a kernel's output shapes depend on data; without it such kernels are refused. */
   readonly dynamic?: (call: DynamicCall) => readonly TensorSpec[];
+  /** Whether nodes bear the line of the user's code that made them (default true): finding it takes longer than the node. */
+  readonly namesSources?: boolean;
 }
 
 /** The `index`-th call, counted from 0, of a kernel whose output shapes depend on data. */
@@ -172,7 +174,7 @@ export function startRecording(
     return builder.addConstant({ shape, dtype: toDType(dtype) }, data);
   }
 
-  const { dynamic } = options;
+  const { dynamic, namesSources = true } = options;
   let numDynamic = 0;
 
   const mode: Mode = {
@@ -199,7 +201,7 @@ export function startRecording(
         outputs,
         attrs,
         scope: currentScope(),
-        source: userSource(),
+        source: namesSources ? userSource() : undefined,
       });
       return ids.map(newDataId);
     },

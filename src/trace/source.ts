@@ -1,7 +1,9 @@
 /** Which line of the user's code is running: the first stack frame outside Merak, node_modules and Node itself. */
+import { sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { CODE_FOLDER } from '../packageFiles.js';
 
-const MERAK_ROOT = fileURLToPath(new URL('../', import.meta.url));
+const MERAK_CODE = CODE_FOLDER + sep;
 const MAX_FRAMES = 120;
 
 /** Positions in the running (perhaps transpiled) code, to positions in the source as the user wrote it. */
@@ -76,7 +78,7 @@ function isUserFrame(site: Frame): boolean {
 function isUserFile(file: string): boolean {
   if (file.startsWith('node:')) return false;
   const path = withoutScheme(file);
-  return path.startsWith('/') && !path.includes('/node_modules/') && !path.startsWith(MERAK_ROOT);
+  return path.startsWith('/') && !path.includes('/node_modules/') && !path.startsWith(MERAK_CODE);
 }
 
 function withoutScheme(position: string): string {

@@ -11,7 +11,7 @@ import type { FieldSpec, Trace, TraceMode, UserModel } from './model.js';
 import { noiseLayerPatches } from './noiseLayers.js';
 import { patched } from './patch.js';
 import { placeRandomNodes, raiseDropout, refuseRandomConstants } from './randomness.js';
-import { type Recorder, type Recording, recordAll } from './record.js';
+import { type RecordAllOptions, type Recorder, type Recording, recordAll } from './record.js';
 
 /**
  * Runs the model once on proxies of `batchSize` samples (and once at another size, to find the batch dims). Fields that
@@ -24,7 +24,8 @@ export function traceModel(model: UserModel, mode: TraceMode, fields: readonly F
   if (model instanceof tf.LayersModel) compiledModel(model);
   const recording = recordModel(model, mode, fields, batchSize);
   const raised = raiseDropout(recording);
-  const other = raiseDropout(recordModel(model, mode, fields, batchSize + 1));
+  // Of the other only the shapes are wanted.
+  const other = raiseDropout(recordModel(model, mode, fields, batchSize + 1, { namesSources: false }));
   refuseRandomConstants(raised, other);
   const placed = placeRandomNodes(withBatchDims(raised.graph, other.graph));
   const { graph, kept } = dropUnusedParameters(placed);
@@ -32,14 +33,20 @@ export function traceModel(model: UserModel, mode: TraceMode, fields: readonly F
   return { graph: checkGraph(graph), variables };
 }
 
-function recordModel(model: UserModel, mode: TraceMode, fields: readonly FieldSpec[], batchSize: number): Recording {
+function recordModel(
+  model: UserModel,
+  mode: TraceMode,
+  fields: readonly FieldSpec[],
+  batchSize: number,
+  options: Pick<RecordAllOptions, 'namesSources'> = {},
+): Recording {
   return patched(noiseLayerPatches(), () =>
     recordAll((recorder) => {
       const batch = proxyBatch(recorder, fields, batchSize);
       if (!(model instanceof tf.LayersModel)) return runFunctionModel(model, mode, batch);
       declareWeights(model, recorder);
       return runLayersModel(model, mode, batch);
-    }),
+    }, options),
   );
 }
 

@@ -1,7 +1,7 @@
 /** A worker process: `node worker/main.js`, started by the coordinator with its invitation in the environment. */
-import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { takeInvitation } from '../coordinator/environment.js';
+import { packageFile, runsSources } from '../packageFiles.js';
 import { workerLogger } from './log.js';
 import { serve } from './session.js';
 
@@ -20,9 +20,10 @@ process.stdin
   .on('error', () => process.exit(1))
   .resume();
 
-// Plain JavaScript beside bin/merak.mjs: worker threads of Node 20 cannot load TypeScript through tsx.
-const watchdog = fileURLToPath(new URL('../../bin/watchdog.mjs', import.meta.url));
-new Worker(watchdog, { workerData: invitation, execArgv: [] }).unref();
+// Plain JavaScript: worker threads of Node 20 cannot load TypeScript through tsx.
+const watchdog = packageFile(runsSources ? 'bin/watchdog.mjs' : 'dist/worker/watchdog.js');
+const workerData = { ...invitation, proto: packageFile('proto/coordinator.proto') };
+new Worker(watchdog, { workerData, execArgv: [] }).unref();
 
 const log = workerLogger(invitation.slot);
 process.exit(await serve(invitation, log));

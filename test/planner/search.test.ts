@@ -230,6 +230,25 @@ describe('searchLayout', () => {
     }
   });
 
+  it('looks at no micro-batches without a pipeline where the batch fits', () => {
+    const sizes: number[] = [];
+    const request = {
+      traceAt: (size: number) => {
+        sizes.push(size);
+        return traceAt(size);
+      },
+      workers: 2,
+      batchSize: 8,
+      cluster: gpus(2, 'eth10'),
+      optimizer: OPTIMIZER,
+      pinned: { dp: 2 },
+    };
+    expect(searchLayout(request).choice).toMatchObject({ numMicroBatches: 1, microBatchSize: 4, recompute: 'none' });
+    expect(sizes).toEqual([4]);
+    const least = searchLayout({ ...request, pinned: { dp: 2, numMicroBatches: 4 } }).best.peakBytes;
+    expect(searchLayout({ ...request, memoryLimitBytes: 1.01 * least }).choice.numMicroBatches).toBeGreaterThan(1);
+  });
+
   it('splits the optimizer state over replicas where that makes room', () => {
     const request = { traceAt, workers: 4, batchSize: 8, cluster: gpus(4, 'eth10'), optimizer: OPTIMIZER };
     const pinned = { dp: 4, recompute: 'none' } as const;

@@ -73,10 +73,13 @@ export function searchLayout(request: SearchRequest): SearchResult {
   const tables = request.tables ?? makeTables(request);
   const schedules: ScheduleCache = new Map();
   const pinned = pinnedOn(cluster, request.pinned ?? {});
-  const all = withWholeBatches(
-    candidateChoices(request.workers, request.batchSize, cluster.devicesPerHost, pinned),
-    tables.graphAt,
-  );
+  const possible = candidateChoices(request.workers, request.batchSize, cluster.devicesPerHost, pinned);
+  const fitsWhole = (choice: LayoutChoice): boolean => {
+    const table = tables.tableOf(choice);
+    if (table === undefined) return false;
+    return stage(choice, table, clusterCosts(cluster, choice.mesh), memoryLimitBytes, schedules).fits;
+  };
+  const all = withWholeBatches(withoutNeedlessPieces(possible, fitsWhole), tables.graphAt);
   const choices = cuttable(withoutSaturatedSizes(all, tables), tables);
 
   const simulated: Timed[] = [];
@@ -163,10 +166,25 @@ function withWholeBatches(
   choices: readonly LayoutChoice[],
   graphAt: (microBatchSize: number) => Graph,
 ): readonly LayoutChoice[] {
-  const [first] = choices;
-  if (first === undefined || graphAt(first.microBatchSize).updates.length === 0) return choices;
   const whole = choices.filter(({ mesh, numMicroBatches }) => mesh.pp > 1 || numMicroBatches === 1);
+  const [first] = choices;
+  if (first === undefined || whole.length === choices.length) return choices;
+  if (graphAt(first.microBatchSize).updates.length === 0) return choices;
   return whole.length > 0 ? whole : choices;
+}
+
+/**
+ * Without a pipeline micro-batches only save memory: where the batch fits in one piece, keeping everything, no other size
+ * is looked at. (With one every size is traced for its sake, and priced with the others.)
+ */
+function withoutNeedlessPieces(
+  choices: readonly LayoutChoice[],
+  fits: (choice: LayoutChoice) => boolean,
+): readonly LayoutChoice[] {
+  if (choices.some(({ mesh }) => mesh.pp > 1)) return choices;
+  const whole = choices.filter((choice) => choice.numMicroBatches === 1 && thrift(choice) === 0 && fits(choice));
+  const fitting = new Set(whole.map(({ mesh }) => mesh));
+  return choices.filter(({ mesh, numMicroBatches }) => numMicroBatches === 1 || !fitting.has(mesh));
 }
 
 /** Graphs of so many nodes are traced at no more sizes than bring something. */
@@ -202,7 +220,9 @@ function wholeSeconds(key: TableKey, tables: Tables): number {
 
 /** Choices that clean cuts allow; without any, those that any cuts do. @throws MerakError 'plan/too-many-stages'. */
 function cuttable(choices: readonly LayoutChoice[], tables: Tables): readonly LayoutChoice[] {
-  const clean = choices.filter((choice) => piecesOf(choice) <= tables.numCleanShards(choice.microBatchSize));
+  const clean = choices.filter(
+    (choice) => piecesOf(choice) === 1 || piecesOf(choice) <= tables.numCleanShards(choice.microBatchSize),
+  );
   if (clean.length > 0) return clean;
   const numShards = (choice: LayoutChoice) => tables.tableOf({ ...choice, subBatches: 1 })?.numShards ?? 0;
   const possible = choices.filter((choice) => piecesOf(choice) <= numShards(choice));

@@ -1,10 +1,9 @@
 /** Loads build/merak.node and types what it exports. */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { MerakError } from '../../errors.js';
 import type { Attrs, DType } from '../../graph/graph.js';
+import { packageFile } from '../../packageFiles.js';
 import type { Executable, Group, RankPlan, Workspace } from '../../plan/plan.js';
 import type { ArenaHandle, HostArray, ParameterArray } from '../device.js';
 
@@ -262,8 +261,7 @@ function spinBriefly(): void {
 export function addonPath(): string {
   const override = process.env.MERAK_ADDON;
   if (override !== undefined && override !== '') return override;
-  // src/runtime/native and dist/runtime/native lie equally deep.
-  return join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..', 'build', 'merak.node');
+  return packageFile('build/merak.node');
 }
 
 /** The addon, loaded once. Raises engine/unsupported with the loader's message when it is missing or cannot be loaded. */

@@ -1,0 +1,44 @@
+// dist/*.js: what src/ is, and what it imports, in a few files. Node takes longer to find and read hundreds of modules than to
+// run them, and every worker's start would wait for that. (The compiler has put the types there.)
+import { readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const dist = join(root, 'dist');
+
+/** tfjs must be the one that the user's script imports; the others load files of their own, and only when wanted. */
+const EXTERNAL = ['@tensorflow/*', 'tsx', 'pino', 'vega', 'vega-lite', '@huggingface/tokenizers'];
+
+// Chunks bear hashes: those of an earlier build would stay.
+for (const name of readdirSync(dist, { recursive: true })) {
+  if (/\.js(\.map)?$/.test(name)) rmSync(join(dist, name));
+}
+await build({
+  absWorkingDir: root,
+  entryPoints: {
+    index: 'src/index.ts',
+    'nccl/index': 'src/nccl/index.ts',
+    'launcher/main': 'src/launcher/main.ts',
+    'worker/main': 'src/worker/main.ts',
+    'worker/watchdog': 'bin/watchdog.mjs',
+  },
+  outdir: dist,
+  bundle: true,
+  splitting: true,
+  chunkNames: 'chunks/[name]-[hash]',
+  format: 'esm',
+  platform: 'node',
+  target: 'node20',
+  external: EXTERNAL,
+  sourcemap: true,
+  // For packages that are CommonJS within.
+  banner: {
+    js: "import { createRequire as requireFrom } from 'node:module';\nconst require = requireFrom(import.meta.url);",
+  },
+  minifyWhitespace: true,
+  minifySyntax: true,
+  legalComments: 'linked',
+  logLevel: 'warning',
+});
