@@ -81,6 +81,19 @@ Napi::Value names(const Napi::CallbackInfo& info) {
   return list;
 }
 
+// cudaSupports(nodeSpec) -> '' or why the processor would run it; asked of a card that is not there (compute capability 9.0).
+Napi::Value supports(const Napi::CallbackInfo& info) {
+  static const std::unique_ptr<Device> device = Device::planned(90);
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    try {
+      compile_cuda_kernel(to_node_spec(info[0].As<Napi::Object>()), *device);
+      return Napi::String::New(info.Env(), "");
+    } catch (const Unsupported& reason) {
+      return Napi::String::New(info.Env(), reason.what());
+    }
+  });
+}
+
 // cudaChainSource(nodeSpec) -> the CUDA source generated for an element-wise node; needs no device.
 Napi::Value chain_source_of(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
@@ -160,6 +173,7 @@ Napi::Value run(const Napi::CallbackInfo& info) {
 
 void export_cuda_single(Napi::Env env, Napi::Object exports) {
   exports.Set("cudaKernelNames", Napi::Function::New(env, names));
+  exports.Set("cudaSupports", Napi::Function::New(env, supports));
   exports.Set("cudaChainSource", Napi::Function::New(env, chain_source_of));
   exports.Set("runCudaKernel", Napi::Function::New(env, run));
 }

@@ -20,7 +20,7 @@ export type DeviceName = DeviceKind;
  */
 export async function pickDevice(plan: Plan, options: Options): Promise<DeviceName> {
   if (options.device === 'tfjs') return 'tfjs';
-  const problem = nativeProblem(plan);
+  const problem = nativeProblem(plan, options);
   if (wantsCuda(options)) requireGpus(numGpusWanted(options));
   if (problem === undefined) return numGpusFor(options) > 0 ? 'cuda' : 'native';
   if (options.device === 'native' || wantsCuda(options)) throw problem;
@@ -41,10 +41,10 @@ export function likelyDevice(options: Options): DeviceName {
   return numGpusFor(options) > 0 ? 'cuda' : 'native';
 }
 
-function nativeProblem(plan: Plan): MerakError | undefined {
-  let known: Set<string>;
+function nativeProblem(plan: Plan, options: Options): MerakError | undefined {
+  let known: ReadonlySet<string>;
   try {
-    known = new Set(loadAddon().kernelNames());
+    known = enginesKernels(options);
   } catch (error) {
     if (error instanceof MerakError) return error;
     throw error;
@@ -57,14 +57,25 @@ function nativeProblem(plan: Plan): MerakError | undefined {
 }
 
 /** What the native engine can run; undefined when it cannot be loaded, or is not to be used. */
-export function nativeKernels({ device }: Pick<Options, 'device'>): ReadonlySet<string> | undefined {
-  if (device === 'tfjs') return undefined;
+export function nativeKernels(options: Pick<Options, 'device' | 'devices'>): ReadonlySet<string> | undefined {
+  if (options.device === 'tfjs') return undefined;
   try {
-    return new Set(loadAddon().kernelNames());
+    return enginesKernels(options);
   } catch (error) {
     if (error instanceof MerakError) return undefined;
     throw error;
   }
+}
+
+/** The CPU engine's, which steps in for the CUDA engine where it can, and those that only the CUDA engine has. */
+function enginesKernels(options: Pick<Options, 'device' | 'devices'>): ReadonlySet<string> {
+  const addon = loadAddon();
+  return new Set([...addon.kernelNames(), ...(targetsCuda(options) ? addon.cudaKernelNames() : [])]);
+}
+
+/** Whether plans are made for the CUDA engine: it was asked for, or there are cards that it may use. */
+export function targetsCuda(options: Pick<Options, 'device' | 'devices'>): boolean {
+  return wantsCuda(options) || numGpusFor(options) > 0;
 }
 
 /** The GPUs that the ranks will take turns on; 0 where none is there, or none is to be used. */

@@ -10,12 +10,13 @@ import { inShards, type ShardContext } from '../kernels/shardContext.js';
 import type { SimulationInput } from '../pipeline/simulate.js';
 import type { Executable, OptimizerPlan, Plan, WorkspaceOf } from '../plan/plan.js';
 import { buildExecutable } from '../planner/buildExecutable.js';
-import { buildPlan } from '../planner/buildPlan.js';
+import { buildPlan, type PlanInput } from '../planner/buildPlan.js';
 import { buildTrainingExecutable } from '../planner/buildTraining.js';
 import { planSimulation } from '../planner/costs/planSimulation.js';
 import { readProfile } from '../planner/costs/profileFile.js';
 import { chooseBatch, chooseDegrees } from '../planner/defaults.js';
 import { explainPlan, type PlanReport, planReport } from '../planner/explain.js';
+import { missingKernels } from '../planner/fallback.js';
 import type { Precision } from '../planner/fuse.js';
 import { type PlanOutcome, searchOutcome } from '../planner/outcome.js';
 import { withSameDraws } from '../planner/prepare.js';
@@ -26,7 +27,7 @@ import { type SearchRequest, searchLayout } from '../planner/search/searchLayout
 import { fieldsOfModel } from '../trace/fields.js';
 import type { FieldSpec, Trace, TraceMode, UserModel } from '../trace/model.js';
 import { traceModel } from '../trace/trace.js';
-import { gpuBytesPerRank, nativeKernels, workspaceFor } from './device.js';
+import { gpuBytesPerRank, nativeKernels, targetsCuda, workspaceFor } from './device.js';
 import type { Loaded } from './feed.js';
 import type { DataShape } from './session.js';
 
@@ -35,6 +36,8 @@ export interface Planned {
   readonly plan: Plan;
   readonly batchSize: number;
   readonly precision: Precision;
+  /** Whether its programs hold MerakFused, which the CUDA engine alone runs. */
+  readonly fusesChains: boolean;
   /** What kernels take on the device; undefined where nobody says. */
   readonly workspaceOf: WorkspaceOf | undefined;
   readonly fields: readonly FieldSpec[];
@@ -108,7 +111,7 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
     if (choice.numMicroBatches > 1 || (choice.subBatches ?? 1) > 1) ({ choice, reason } = choose(1, 1));
   }
   const { trace, graph } = traceAt(choice.microBatchSize);
-  const plan = buildPlan({
+  const input = {
     ...choice,
     train: graph,
     // Where everything fits, as the search counts it, `auto` keeps everything; the exact memory map has the last word.
@@ -120,12 +123,14 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
     seed: options.seed,
     memoryLimitBytes,
     workspaceOf,
-  });
+  };
+  const { plan, fusesChains } = planFor(options, input);
   return {
     model,
     plan,
     batchSize: shape.batchSize,
     precision: options.precision,
+    fusesChains,
     workspaceOf,
     fields,
     variables: variablesOf(plan, trace),
@@ -134,6 +139,16 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
     data: () => planReport(plan, nativeKernels(options)),
     step: () => planSimulation(plan, clusterCosts(cluster, choice.mesh)),
   };
+}
+
+/** Chains are fused for the CUDA engine, unless the tfjs runtime will have to step in. */
+function planFor(options: Options, input: PlanInput): { readonly plan: Plan; readonly fusesChains: boolean } {
+  const known = targetsCuda(options) ? nativeKernels(options) : undefined;
+  if (known !== undefined) {
+    const plan = buildPlan({ ...input, fusesChains: true });
+    if (missingKernels(plan, known).length === 0) return { plan, fusesChains: true };
+  }
+  return { plan: buildPlan(input), fusesChains: false };
 }
 
 /**
@@ -241,10 +256,16 @@ export function planVariant(
   const traced = inShards(context, () => traceFor(planned, mode, split.microBatchSize));
   const graph = split.everyReplicaSeesAll ? withSameDraws(traced) : traced;
   const { numMicroBatches } = split;
+  const { fusesChains } = planned;
   const executables =
     mode === 'train'
-      ? buildTrainingExecutable(planned.plan, graph, { name, numMicroBatches, precision: planned.precision })
-      : buildExecutable(planned.plan, mode, graph, { name, numMicroBatches });
+      ? buildTrainingExecutable(planned.plan, graph, {
+          name,
+          numMicroBatches,
+          fusesChains,
+          precision: planned.precision,
+        })
+      : buildExecutable(planned.plan, mode, graph, { name, numMicroBatches, fusesChains });
   const { workspaceOf } = planned;
   if (workspaceOf === undefined) return executables;
   return executables.map((one, rank) => ({ ...one, workspace: workspaceOf(one, planned.plan.ranks[rank]!) }));

@@ -2,6 +2,7 @@
 import { MerakError } from '../errors.js';
 import { valueBytes } from '../graph/cost.js';
 import type { Graph, Node, ValueId } from '../graph/graph.js';
+import { fuseChains } from '../graph/passes/fuseChains.js';
 import { tensorType } from '../partitioner/producers.js';
 import { assignOffsets, type Lifetime } from './memory.js';
 import type { Program, ProgramNode, ProgramValue, Space } from './plan.js';
@@ -29,6 +30,8 @@ export interface ProgramInput {
   readonly effects: readonly Effect[];
   /** Per value: the value whose bytes it shares (itself unless a view). */
   readonly storageOf: readonly ValueId[];
+  /** Whether the engine runs chains of element-wise nodes as one (MerakFused). Default false. */
+  readonly fusesChains?: boolean;
   /** The fixed address of a storage; undefined means scratch. */
   readonly addressOf: (storage: ValueId) => Address | undefined;
 }
@@ -41,7 +44,8 @@ interface Step {
 }
 
 /** Scratch is laid out by liveness; a view (Reshape, Identity) of scratch keeps its source alive. */
-export function buildProgram(input: ProgramInput): { readonly program: Program; readonly scratchBytes: number } {
+export function buildProgram(given: ProgramInput): { readonly program: Program; readonly scratchBytes: number } {
+  const input = given.fusesChains === true ? withChains(given) : given;
   const steps = orderSteps(input);
   const scratch = layOutScratch(input, steps);
   const values: ProgramValue[] = [];
@@ -69,6 +73,14 @@ export function buildProgram(input: ProgramInput): { readonly program: Program; 
     return { ...step.node, inputs, outputs: [values.length - 1] };
   });
   return { program: { kind: input.kind, values, nodes }, scratchBytes: scratch.totalBytes };
+}
+
+/** Chains keep what lies at an address of its own, and what effects read. */
+function withChains(input: ProgramInput): ProgramInput {
+  const { graph, nodes, effects, storageOf, addressOf } = input;
+  const read = new Set(effects.map(({ value }) => value));
+  const isKept = (value: ValueId) => read.has(value) || addressOf(storageOf[value] ?? value) !== undefined;
+  return { ...input, nodes: fuseChains(graph, nodes, isKept) };
 }
 
 /** The nodes, with each effect right after the node that makes its value (or at the start, or at the end). */

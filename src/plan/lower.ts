@@ -25,6 +25,8 @@ export interface LoweringInput {
   /** Scalars summed into `metrics`, or results left in `sent`. */
   readonly results: 'metrics' | 'outputs';
   readonly parameters: readonly ParameterAddress[];
+  /** As in ProgramInput. */
+  readonly fusesChains?: boolean | undefined;
   /** Absent: forward only. */
   readonly backward?: {
     readonly derivative: Derivative;
@@ -100,7 +102,8 @@ export function lowerStage(input: LoweringInput): LoweredStage {
     addressOf: (value: ValueId) => Address | undefined,
   ) => {
     const misplaced = effects.filter((effect) => !sameAddress(addressOf(storage(effect.value)), effect.target));
-    return buildProgram({ kind, graph, nodes, effects: misplaced, storageOf, addressOf });
+    const fusesChains = input.fusesChains === true;
+    return buildProgram({ kind, graph, nodes, effects: misplaced, storageOf, addressOf, fusesChains });
   };
 
   const forwardResults = [...forwardEffects.map((effect) => effect.value), ...saved.values];

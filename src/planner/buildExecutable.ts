@@ -23,6 +23,8 @@ export interface ExecutableOptions {
   readonly name?: string;
   /** Default 1. */
   readonly numMicroBatches?: number;
+  /** As in PlanInput. */
+  readonly fusesChains?: boolean | undefined;
 }
 
 /**
@@ -57,7 +59,8 @@ export function forwardExecutables(
   const { mesh } = plan;
   const numMicroBatches = options.numMicroBatches ?? 1;
   const layout = chunkLayoutOf(plan);
-  const context = { mesh, layout, numMicroBatches, rankParameters: plan.ranks.map((rank) => rank.parameters) };
+  const rankParameters = plan.ranks.map((rank) => rank.parameters);
+  const context = { mesh, layout, numMicroBatches, rankParameters, fusesChains: options.fusesChains };
   const lowered = lowerForward(split, context, mode === 'evaluate' ? 'metrics' : 'outputs');
   const schedule = forwardOnly(layout, numMicroBatches);
   return Array.from({ length: numRanks(mesh) }, (_, rank) => {

@@ -55,6 +55,8 @@ export interface PlanInput {
   readonly shardOptimizer?: boolean | undefined;
   /** Of training. Default 'f32'. */
   readonly precision?: Precision | undefined;
+  /** Whether the engine runs chains of element-wise nodes as one (MerakFused): the CUDA engine does. Default false. */
+  readonly fusesChains?: boolean | undefined;
   /** Global-norm threshold; 0 (default) is off. */
   readonly clipNorm?: number | undefined;
   readonly seed?: number | undefined;
@@ -153,12 +155,13 @@ export function buildPlan(input: PlanInput): Plan {
   const subBatches = input.subBatches ?? chooseSubBatches(split, microBatchSize, mesh.tp, costs);
   const numSubBatches = checkSubBatches(subBatches, microBatchSize, mesh.tp);
   const rankParameters = ranks.map((rank) => rank.parameters);
+  const { fusesChains } = input;
   const precision = input.precision ?? 'f32';
-  const context = { mesh, layout: chunkLayout, numMicroBatches, numSubBatches, rankParameters, precision };
+  const context = { mesh, layout: chunkLayout, numMicroBatches, numSubBatches, rankParameters, precision, fusesChains };
   const splitsWeights = hasWeightTasks(schedule);
   const planContext = { mesh, ...chunking, parameters, ranks };
   const others = forward.map(({ mode, graph, split: parts }) =>
-    forwardExecutables(planContext, mode, graph, parts, { numMicroBatches }),
+    forwardExecutables(planContext, mode, graph, parts, { numMicroBatches, fusesChains }),
   );
   const { memoryLimitBytes } = input;
   const keep = keepRuleFor({

@@ -23,17 +23,22 @@ import { splitByParameters } from './split.js';
 export function buildTrainingExecutable(
   plan: Plan,
   graph: Graph,
-  options: { readonly name: string; readonly numMicroBatches: number; readonly precision?: Precision },
+  options: {
+    readonly name: string;
+    readonly numMicroBatches: number;
+    readonly precision?: Precision;
+    readonly fusesChains?: boolean | undefined;
+  },
 ): Executable[] {
   const { mesh, parameters, ranks } = plan;
-  const { name, numMicroBatches } = options;
+  const { name, numMicroBatches, fusesChains } = options;
   const train = withFloatMetrics(graph);
   const layout = chunkLayoutOf(plan);
   const split = splitByParameters(train, mesh, layout, ownersOf(parameters), true, plan.sequenceParallel);
   const numSubBatches = fittingSubBatches(plan.numSubBatches ?? 1, microBatchSizeOf(train));
   const rankParameters = ranks.map((rank) => rank.parameters);
   const precision = options.precision ?? 'f32';
-  const context = { mesh, layout, numMicroBatches, numSubBatches, rankParameters, precision };
+  const context = { mesh, layout, numMicroBatches, numSubBatches, rankParameters, precision, fusesChains };
   const keep: KeepRule = (stage, chunks) =>
     chunks.map(({ derivative }) => chooseSaved(derivative, plan.stages[stage]?.recompute === 'none' ? 'none' : 'full'));
   const schedule =

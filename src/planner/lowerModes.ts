@@ -32,6 +32,8 @@ export interface LoweringContext {
   readonly numMicroBatches: number;
   /** Of training; forward-only modes compute in float32. Default 'f32'. */
   readonly precision?: Precision;
+  /** As in PlanInput. */
+  readonly fusesChains?: boolean | undefined;
   /** Into which training splits every micro-batch. Default 1. */
   readonly numSubBatches?: number;
 }
@@ -71,6 +73,7 @@ export function lowerTraining(
         isLast: isLast(context, virtual),
         results: 'metrics',
         parameters: addressesOf(stage, context, virtual, tp),
+        fusesChains: context.fusesChains,
         backward: { derivative, messages: message, saved: values, splitsWeights },
       });
     };
@@ -145,6 +148,7 @@ export function lowerForward(
         isLast: isLast(context, virtual),
         results,
         parameters: addressesOf(stage, context, virtual, tp),
+        fusesChains: context.fusesChains,
       });
     }),
   );

@@ -137,3 +137,49 @@ it('runs a fused chain as its steps one after the other', () => {
   const [got] = addon.runCudaKernel(node, [a.data, b.data]);
   for (const [i, x] of got!.entries()) expect(x).toBeCloseTo(wanted[i]!, 5);
 });
+
+it('runs random chains as their steps one after the other', () => {
+  const addon = loadAddon();
+  const float = (shape: readonly number[]) => ({ shape, dtype: 'float32' as const });
+  const SHAPE = [5, 8];
+  const names = fc.constantFrom('Add', 'Sub', 'Multiply', 'Maximum', 'Tanh', 'Square', 'Relu', 'Sigmoid');
+  const step = fc.record({ name: names, operands: fc.tuple(fc.nat(99), fc.nat(99)) });
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 2, maxLength: 12 }), (drawn) => {
+      const inputs = [make([5, 8], 1), make([8], 2), make([5, 1], 3)];
+      const values = inputs.map(({ data, shape }) => ({ data, shape }));
+      const steps = drawn.map(({ name, operands }) => {
+        const arity = ['Add', 'Sub', 'Multiply', 'Maximum'].includes(name) ? 2 : 1;
+        // The first step and one-operand steps take whole tensors: a chain's steps have the result's shape.
+        const at = operands.slice(0, arity).map((operand) => operand % values.length);
+        if (!at.some((one) => values[one]!.shape === inputs[0]!.shape || one >= inputs.length)) at[0] = 0;
+        const own = at.map((one) => values[one]!);
+        const inputNames = arity === 2 ? ['a', 'b'] : ['x'];
+        const node = { kernel: name, inputs: own.map(({ shape }) => float(shape)), inputNames, attrs: {} };
+        const [data] = addon.runKernel(
+          { ...node, outputs: [float(SHAPE)] },
+          own.map((one) => one.data),
+        );
+        values.push({ data: data as Float32Array, shape: SHAPE });
+        return { name, at };
+      });
+      const attrs = {
+        kernels: steps.map(({ name }) => name),
+        operands: steps.flatMap(({ at }) => at),
+        counts: steps.map(({ at }) => at.length),
+        numbers: [],
+        numberCounts: steps.map(() => 0),
+      };
+      const node = { kernel: 'MerakFused', inputNames: ['0', '1', '2'], outputs: [float(SHAPE)], attrs };
+      const [got] = addon.runCudaKernel(
+        { ...node, inputs: inputs.map(({ shape }) => float(shape)) },
+        inputs.map(({ data }) => data),
+      );
+      const wanted = values.at(-1)!.data;
+      for (const [i, x] of got!.entries())
+        if (Number.isFinite(wanted[i]))
+          expect(Math.abs(x - wanted[i]!) / (1 + Math.abs(wanted[i]!))).toBeLessThan(1e-4);
+    }),
+    { numRuns: 5, seed: 7 },
+  );
+});

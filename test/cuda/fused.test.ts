@@ -153,6 +153,12 @@ describe('random numbers are those of the CPU engine', () => {
       { rate: 0.3, ...place },
       { tolerance: 0, options },
     );
+    const [x, residual] = [tensor([4, 3, 7], 1), tensor([4, 3, 7], 2)];
+    const attrs = { rate: 0.3, ...place };
+    const dropped = loadAddon().runKernel(nodeOf('MerakDropout', { x }, [float(x.shape)], attrs), [x.data], options);
+    const node = nodeOf('MerakDropout', { x, residual }, [float(x.shape)], attrs);
+    const [sum] = loadAddon().runCudaKernel(node, [x.data, residual.data], options);
+    expect(sum).toEqual(Float32Array.from(residual.data, (value, i) => value + dropped[0]![i]!));
     const whole = { rate: 0.5, node: 3, globalShape: [40, 101], offsets: [0, 0], batchDim: -1 };
     expectAlike('MerakDropout', { x: tensor([40, 101], 1) }, [float([40, 101])], whole, { tolerance: 0, options });
   });

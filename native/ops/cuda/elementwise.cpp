@@ -117,6 +117,13 @@ PlacedChain batch_norm_chain(const NodeSpec& spec) {
   return {chain, places};
 }
 
+// How many values a step of MerakFused joins; 0 for what is none.
+int operands_of_step(const std::string& name) {
+  const auto is_in = [&](const std::vector<std::string>& names) { return std::find(names.begin(), names.end(), name) != names.end(); };
+  if (name == "Select") return 3;
+  return is_in(kBinary) ? 2 : is_in(kUnary) || name == "Identity" || name == "NotZero" ? 1 : 0;
+}
+
 // Attributes: `kernels` of the steps; `operands` of all steps one after another, inputs counted first, then steps, each step's number of
 // them in `counts`; `numbers` likewise with `numberCounts`.
 PlacedChain fused_chain(const NodeSpec& spec) {
@@ -140,9 +147,7 @@ PlacedChain fused_chain(const NodeSpec& spec) {
   size_t operand = 0, number = 0;
   for (size_t s = 0; s < kernels->size(); s++) {
     const std::string& name = (*kernels)[s];
-    const bool is_unary = std::find(kUnary.begin(), kUnary.end(), name) != kUnary.end();
-    require(is_unary || std::find(kBinary.begin(), kBinary.end(), name) != kBinary.end(), "a step is no element-wise kernel");
-    require(counts[s] == (is_unary ? 1 : 2), "a step has the wrong number of operands");
+    require(counts[s] > 0 && counts[s] == operands_of_step(name), "a step has the wrong number of operands, or is no element-wise operation");
     ChainStep step{name, {}, {}};
     for (double k = 0; k < counts[s]; k++) {
       require(operand < operands.size(), "operands are missing");

@@ -1,4 +1,4 @@
-// MerakDropout and MerakRandom on CUDA.
+// MerakDropout and MerakRandom on CUDA. The first also takes `residual` (engine only), which is added to what it keeps.
 #include <algorithm>  // min
 #include <cmath>      // ceil
 
@@ -46,6 +46,9 @@ std::unique_ptr<Kernel> make_dropout(const NodeSpec& spec, Device& device) {
   const double rate = spec.attrs.number("rate");
   require(rate >= 0 && rate < 1, "rate must be in [0, 1)");
   require(spec.inputs[0].dtype == DType::f32, "x must be float32");
+  const int residual = spec.input("residual");
+  require(residual < 0 || (spec.inputs[static_cast<size_t>(residual)].dtype == DType::f32 && spec.inputs[static_cast<size_t>(residual)].shape == spec.inputs[0].shape),
+          "residual must be float32, of the shape of x");
   const Region region = region_of(RandomRegion(spec, spec.inputs[0].shape));
   // uniform >= rate, on the 24 bits that make the uniform.
   const auto threshold = static_cast<uint32_t>(std::ceil(rate * 16777216.0));
@@ -53,7 +56,8 @@ std::unique_ptr<Kernel> make_dropout(const NodeSpec& spec, Device& device) {
   const CUfunction function = device.function("random", "dropout");
   return make_kernel([=, &device](const void* const* in, void* const* out, RunContext& context) {
     const Region own = of_replica(region, context);
-    device.launch(function, {grid_of(own)}, {256}, 0, stream_of(context), {&in[0], &out[0], &own, &threshold, &scale, &context.device_step});
+    const void* added = residual < 0 ? nullptr : in[residual];
+    device.launch(function, {grid_of(own)}, {256}, 0, stream_of(context), {&in[0], &added, &out[0], &own, &threshold, &scale, &context.device_step});
   });
 }
 

@@ -64,9 +64,13 @@ __device__ inline void over_region(const Region& region, const MerakStep* step, 
   }
 }
 
-extern "C" __global__ void dropout(const float* __restrict__ x, float* __restrict__ y, Region region, u32 threshold, float scale,
+// `residual` (or null) is added to what is kept.
+extern "C" __global__ void dropout(const float* __restrict__ x, const float* __restrict__ residual, float* __restrict__ y, Region region, u32 threshold, float scale,
                                    const MerakStep* step) {
-  over_region(region, step, [&](i64 i, const Words& words, int place) { y[i] = x[i] * ((words.word[place] >> 8) >= threshold ? scale : 0.0f); });
+  over_region(region, step, [&](i64 i, const Words& words, int place) {
+    const float kept = x[i] * ((words.word[place] >> 8) >= threshold ? scale : 0.0f);
+    y[i] = residual ? kept + residual[i] : kept;
+  });
 }
 
 __device__ inline double uniform_of(u32 word) { return (word >> 8) * (1.0 / 16777216.0); }

@@ -216,6 +216,8 @@ export interface Addon {
   ): [...HostArray[], number];
   /** Kernels of the CUDA engine; others run on the processor there. Needs no GPU. */
   cudaKernelNames(): string[];
+  /** '' when the CUDA engine runs the node on the card, else why the processor has to. Needs no GPU. */
+  cudaSupports(node: NodeSpec): string;
   /** As `runKernel`, on the first CUDA device. engine/no-gpu where there is none; an index out of range is an error too. */
   runCudaKernel(node: NodeSpec, inputs: readonly HostArray[], options?: RunKernelOptions): HostArray[];
   runCudaKernel(
