@@ -31,7 +31,7 @@ class SelfAttention(nn.Module):
         else:
             scores = q @ k.transpose(-2, -1) / math.sqrt(size // self.heads)
             if self.causal:
-                future = torch.ones(length, length, dtype=torch.bool).triu(1)
+                future = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
                 scores = scores.masked_fill(future, float("-inf"))
             y = scores.softmax(-1) @ v
         return self.projection(y.transpose(1, 2).reshape(batch, length, size))
