@@ -1,6 +1,6 @@
 /**
  * Where a prediction is off: a step of one layout kernel by kernel, as the engine records it and as the cost model prices it.
- * Run: node --import tsx bench/operators.ts [--layout 'pp2 1f1b'] [--steps 6] [--rank 0] [--profile file.json]
+ * Run: node --import tsx bench/operators.ts [--model GPT] [--layout 'pp2 1f1b'] [--steps 6] [--rank 0] [--profile file.json]
  */
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs';
@@ -12,26 +12,28 @@ import { decodeSpans } from '../src/runtime/spans.js';
 import { LAYOUTS } from './predicted/layouts.js';
 import { ADAM, milliseconds, percent, thisMachine } from './predicted/machine.js';
 import { runPlan } from './predicted/measure.js';
-import { exampleGpt } from './predicted/models.js';
+import { exampleGpt, SUBJECTS } from './predicted/models.js';
 import { renderTable } from './table.js';
 
 const { values: flags } = parseArgs({
   options: {
+    model: { type: 'string' },
     layout: { type: 'string', default: 'pp2 1f1b' },
     steps: { type: 'string', default: '6' },
     rank: { type: 'string', default: '0' },
     profile: { type: 'string' },
   },
 });
-const BATCH = 16;
 
 await tf.setBackend('cpu');
 ensureKernels('cpu');
-const subject = exampleGpt(BATCH);
+const subject = flags.model === undefined ? exampleGpt(16) : SUBJECTS.find(([name]) => name === flags.model)?.[1]();
+if (subject === undefined) throw new Error(`one of: ${SUBJECTS.map(([name]) => name).join('; ')}`);
+const { batchSize } = subject;
 const { profile, cluster } = await thisMachine(flags.profile);
 const layout = LAYOUTS.find(([name]) => name === flags.layout)?.[1];
 if (layout === undefined) throw new Error(`one of: ${LAYOUTS.map(([name]) => name).join('; ')}`);
-const microBatchSize = BATCH / layout.mesh.dp / (layout.numMicroBatches ?? 1);
+const microBatchSize = batchSize / layout.mesh.dp / (layout.numMicroBatches ?? 1);
 const costs = clusterCosts(cluster, layout.mesh);
 const plan = buildPlan({ train: subject.traceAt(microBatchSize), optimizer: ADAM, microBatchSize, costs, ...layout });
 const rank = Number(flags.rank);
@@ -54,6 +56,8 @@ const add = (name: string, measured: number, predicted: number) => {
 };
 const programCosts = { ...costs, tensorRanks: layout.mesh.tp };
 const programs = executable.programs.map((program) => ({ program, seconds: secondsByNode(program, programCosts) }));
+/** By kind of exchange: seconds of waiting for the peer. */
+const waits = new Map<string, number>();
 let step = 0;
 const numSteps = Number(flags.steps);
 for (const results of await runPlan(plan, subject, numSteps, { record: true })) {
@@ -69,6 +73,7 @@ for (const results of await runPlan(plan, subject, numSteps, { record: true })) 
       const { kind } = executable.schedule[span.index]!;
       if (!executable.programs.some((program) => program.kind === kind)) add(kind, seconds, 0);
     }
+    if (span.kind === 'exchange') waits.set(span.exchange, (waits.get(span.exchange) ?? 0) + span.waitSeconds);
   }
 }
 // What the engine joined to another node never ran by itself.
@@ -101,7 +106,7 @@ const all = {
 };
 console.log(
   renderTable({
-    title: `Rank ${rank} of ${flags.layout}: ${subject.name}, ${BATCH} samples per step`,
+    title: `Rank ${rank} of ${flags.layout}: ${subject.name}, ${batchSize} samples per step`,
     columns: ['operation', 'runs', 'measured', 'predicted', 'missing', 'off'],
     rows: [
       ...[...sums]
@@ -109,6 +114,9 @@ console.log(
         .map(([name, sum]) => row(name, sum)),
       row('all', all),
     ],
-    notes: [`${profile.machine}; ${perStep(step)} a step, ${perStep(step - all.measured)} of it in none of these`],
+    notes: [
+      `${profile.machine}; ${perStep(step)} a step, ${perStep(step - all.measured)} of it in none of these`,
+      ...[...waits].map(([exchange, seconds]) => `${exchange}: ${perStep(seconds)} of waiting for peers`),
+    ],
   }),
 );

@@ -54,3 +54,10 @@ export function convolutions(batchSize: number): Subject {
   model.compile({ optimizer: 'adam', loss: 'meanSquaredError' });
   return makeSubject({ name: 'convolutions on 32 x 32', model, batchSize });
 }
+
+/** By name, at the batch size at which layouts are compared. */
+export const SUBJECTS: readonly (readonly [string, () => Subject])[] = [
+  ['GPT', () => exampleGpt(8, 4)],
+  ['perceptron', () => perceptron(64)],
+  ['convolutions', () => convolutions(16)],
+];
