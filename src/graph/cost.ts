@@ -36,6 +36,32 @@ export function nodeFlops(graph: Graph, node: Node): number {
   return (PER_ELEMENT[node.kernel] ?? 1) * Math.max(inputSize, outputSize);
 }
 
+/**
+ * The shortest of a product's three sides, or the fewer of a convolution's channels in and out: what keeps a product of many
+ * FLOPs from running as fast as a square one. Undefined for other kernels.
+ */
+export function leastSide(graph: Graph, node: Node): number | undefined {
+  const shape = (name: string) => graph.values[node.inputs[node.inputNames.indexOf(name)] ?? -1]?.shape ?? [];
+  if (MATRIX_PRODUCTS.has(node.kernel)) {
+    const inner = (booleanAttr(node.attrs, 'transposeA', false) ? shape('a').at(-2) : shape('a').at(-1)) ?? 1;
+    return Math.min(inner, ...(graph.values[node.outputs[0] ?? -1]?.shape.slice(-2) ?? []));
+  }
+  if (!CONVOLUTIONS.has(node.kernel)) return undefined;
+  const filter = node.inputNames.includes('filter') ? shape('filter') : madeFilterShape(node);
+  return Math.min(...filter.slice(-2));
+}
+
+const MATRIX_PRODUCTS: ReadonlySet<string> = new Set(['BatchMatMul', '_FusedMatMul', 'MerakProduct']);
+const CONVOLUTIONS: ReadonlySet<string> = new Set([
+  'Conv2D',
+  'FusedConv2D',
+  'Conv3D',
+  'Conv2DBackpropInput',
+  'Conv3DBackpropInputV2',
+  'Conv2DBackpropFilter',
+  'Conv3DBackpropFilterV2',
+]);
+
 interface Facts {
   readonly node: Node;
   readonly shape: (input: string) => readonly number[];
@@ -75,7 +101,8 @@ function convGradientFlops(filterOf: (facts: Facts) => readonly number[], channe
 }
 
 const givenFilter = ({ shape }: Facts) => shape('filter');
-const madeFilter = ({ node }: Facts) => numberOrNumbersAttr(node.attrs, 'filterShape');
+const madeFilterShape = (node: Node) => numberOrNumbersAttr(node.attrs, 'filterShape');
+const madeFilter = ({ node }: Facts) => madeFilterShape(node);
 
 /** Scores and weighted sum: two products of Tq x Tk x d per head; half under a causal mask. */
 function attentionFlops(numProducts: number) {

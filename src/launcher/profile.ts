@@ -20,7 +20,7 @@ export async function measureProfile(threads: number): Promise<Profile> {
   const device = await calibrateDevice((calls) => timeCalls(calls, { ranks, threads }), 'cpu', totalmem());
   const times = await timeLink();
   return {
-    version: 2,
+    version: 3,
     measuredAt: new Date().toISOString(),
     machine: cpus()[0]?.model.trim() ?? 'unknown',
     threads,
@@ -62,7 +62,16 @@ export function renderProfile({ machine, threads, device, links }: Profile): str
       `product of ${si(size, 'FLOP')}`,
       `${si(rate, 'FLOP/s')}`,
     ]),
-    ...Object.entries(device.kernelFlops ?? {}).map(([kernel, rate]): [string, string] => [kernel, si(rate, 'FLOP/s')]),
+    ...(device.thinProductFlops ?? []).map(({ size, rate }): [string, string] => [
+      `product with a side of ${size}`,
+      si(rate, 'FLOP/s'),
+    ]),
+    ...Object.entries(device.kernelFlops ?? {}).flatMap(([kernel, curve]) =>
+      curve.map(({ size, rate }): [string, string] => [
+        curve.length === 1 ? kernel : `${kernel}, ${size} channels`,
+        si(rate, 'FLOP/s'),
+      ]),
+    ),
     ...device.memoryBytesPerSecond.map(({ size, rate }): [string, string] => [
       `kernel over ${si(size, 'B')}`,
       `${si(rate, 'B/s')}`,

@@ -1,8 +1,8 @@
 /** Measures a device through whatever runs single kernels on it, and fits the cost model to it. */
 import { MerakError } from '../../errors.js';
-import { nodeBytes, nodeFlops } from '../../graph/cost.js';
+import { leastSide, nodeBytes, nodeFlops } from '../../graph/cost.js';
 import type { KernelCall } from '../../graph/kernelCall.js';
-import { ARITHMETIC, KERNELS, LAUNCH, PRODUCTS, VECTORS } from './calibrationCalls.js';
+import { ARITHMETIC, KERNELS, LAUNCH, PRODUCTS, THIN_PRODUCTS, VECTORS } from './calibrationCalls.js';
 import type { DeviceModel } from './device.js';
 import type { RateCurve } from './rates.js';
 
@@ -16,7 +16,8 @@ export type Stopwatch = (calls: readonly KernelCall[]) => Promise<readonly (numb
  * @throws MerakError 'engine/unsupported' when it cannot run products and sums.
  */
 export async function calibrateDevice(stopwatch: Stopwatch, name: string, memoryBytes: number): Promise<DeviceModel> {
-  const calls = [LAUNCH, ...PRODUCTS.flat(), ...VECTORS, ARITHMETIC, ...KERNELS];
+  const thinCalls = THIN_PRODUCTS.flatMap(({ calls }) => calls);
+  const calls = [LAUNCH, ...PRODUCTS.flat(), ...thinCalls, ...VECTORS, ARITHMETIC, ...KERNELS];
   const times = await stopwatch(calls);
   const known = new Map(calls.map((call, index) => [call, times[index] ?? null]));
   const secondsOf = (call: KernelCall) => {
@@ -31,23 +32,44 @@ export async function calibrateDevice(stopwatch: Stopwatch, name: string, memory
     const seconds = secondsOf(call);
     return work / Math.max(seconds - launchSeconds, seconds * 0.1);
   };
-  const products = PRODUCTS.map((orientations) => {
+  const sum = (all: readonly number[]) => all.reduce((total, one) => total + one, 0);
+  const together = (orientations: readonly KernelCall[]) => {
     const flops = orientations.map(flopsOf);
     const seconds = orientations.map((call, index) => (flops[index] ?? 0) / rate(call, flops[index] ?? 0));
-    const sum = (all: readonly number[]) => all.reduce((total, one) => total + one, 0);
     return { size: sum(flops) / flops.length, rate: sum(flops) / sum(seconds) };
-  });
+  };
+  const products = PRODUCTS.map(together);
+  const thin = THIN_PRODUCTS.map(({ side, calls: orientations }) => ({
+    size: side,
+    rate: together(orientations).rate,
+  }));
+  const largest = PRODUCTS.at(-1)?.[0];
+  const square = {
+    size: largest === undefined ? 1 : (leastSide(largest.graph, largest.node) ?? 1),
+    rate: products.at(-1)?.rate ?? 0,
+  };
   const vectors = VECTORS.map((call) => ({ size: bytesOf(call), rate: rate(call, bytesOf(call)) }));
   const own = KERNELS.filter((call) => (known.get(call) ?? null) !== null);
   return {
     name,
     productFlops: distinct(products),
-    kernelFlops: Object.fromEntries(own.map((call) => [call.node.kernel, rate(call, flopsOf(call))])),
+    thinProductFlops: [...thin, square],
+    kernelFlops: byKernel(own, (call) => rate(call, flopsOf(call))),
     vectorFlopsPerSecond: rate(ARITHMETIC, flopsOf(ARITHMETIC)),
     memoryBytesPerSecond: distinct(vectors),
     launchSeconds,
     memoryBytes,
   };
+}
+
+function byKernel(calls: readonly KernelCall[], rate: (call: KernelCall) => number): Record<string, RateCurve> {
+  const curves: Record<string, { size: number; rate: number }[]> = {};
+  for (const call of calls) {
+    const { kernel } = call.node;
+    const point = { size: leastSide(call.graph, call.node) ?? 1, rate: rate(call) };
+    curves[kernel] = [...(curves[kernel] ?? []), point];
+  }
+  return curves;
 }
 
 function flopsOf({ graph, node }: KernelCall): number {

@@ -17,9 +17,22 @@ const ORIENTATIONS = [
 ] as const;
 
 /** By size, each in every orientation. */
-export const PRODUCTS: readonly (readonly KernelCall[])[] = PRODUCT_SIDES.map((n) =>
-  ORIENTATIONS.map((attrs) => kernelCall('BatchMatMul', { a: [n, n], b: [n, n] }, [[n, n]], attrs)),
-);
+export const PRODUCTS: readonly (readonly KernelCall[])[] = PRODUCT_SIDES.map((n) => layerProducts(n, n));
+
+/** Samples of thin products: few samples by weights of many, which are packed for the few. */
+const THIN_SIDES = [3, 12, 48, 192] as const;
+
+/** By the short side, each in every orientation. */
+export const THIN_PRODUCTS: readonly { readonly side: number; readonly calls: readonly KernelCall[] }[] =
+  THIN_SIDES.map((side) => ({ side, calls: layerProducts(side, 768) }));
+
+/** Of a layer of n by n on m samples: forward, for its input's gradient, for its weight's. */
+function layerProducts(m: number, n: number): KernelCall[] {
+  return ORIENTATIONS.map((attrs) => {
+    const [a, b, y] = attrs.transposeA ? ([m, m, n] as const) : ([m, n, m] as const);
+    return kernelCall('BatchMatMul', { a: [a, n], b: [b, n] }, [[y, n]], attrs);
+  });
+}
 
 /** Elements of the vectors added: from first-level cache to main memory. */
 const VECTOR_LENGTHS = [1 << 10, 1 << 13, 1 << 16, 1 << 19, 1 << 22, 1 << 24] as const;
@@ -41,11 +54,17 @@ const CAUSAL = { causal: true, scale: 1 / Math.sqrt(SIZE) };
 const PACKED = { ...CAUSAL, headShape: [...PER_HEAD] };
 const LABELS = { shape: ROWS, dtype: 'int32' } as const;
 const NORMED = { epsilon: 1e-5 };
-const IMAGE = [8, 16, 16, 64] as const;
-const FILTER = [3, 3, 64, 64] as const;
+/** Image side, channels in and out: from an image's colours to deep layers. */
+const CONVOLUTIONS = [
+  [32, 3, 32],
+  [32, 16, 16],
+  [16, 48, 48],
+  [8, 128, 128],
+] as const;
+type Image = readonly [number, number, number, number];
 const WINDOW = { strides: [1, 1], pad: 'same', dataFormat: 'NHWC', dilations: [1, 1] };
 
-/** Kernels whose arithmetic is neither a plain product nor a plain sweep: each has a rate of its own. */
+/** Kernels whose arithmetic is neither a plain product nor a plain sweep: each has rates of its own, by ascending channels. */
 export const KERNELS: readonly KernelCall[] = [
   kernelCall('MerakAttention', { q: PER_HEAD, k: PER_HEAD, v: PER_HEAD }, [PER_HEAD, LOGSUMEXP], CAUSAL),
   kernelCall(
@@ -74,7 +93,13 @@ export const KERNELS: readonly KernelCall[] = [
     vocabLimit: WIDTH[0],
   }),
   kernelCall('Sum', { x: X }, [WIDTH], { axis: [0], keepDims: false }),
-  kernelCall('Conv2D', { x: IMAGE, filter: FILTER }, [IMAGE], WINDOW),
-  kernelCall('Conv2DBackpropInput', { dy: IMAGE, filter: FILTER }, [IMAGE], { ...WINDOW, inputShape: [...IMAGE] }),
-  kernelCall('Conv2DBackpropFilter', { x: IMAGE, dy: IMAGE }, [FILTER], { ...WINDOW, filterShape: [...FILTER] }),
+  ...CONVOLUTIONS.flatMap(([side, channels, filters]) => {
+    const [x, y] = [channels, filters].map((depth) => [8, side, side, depth] as const) as [Image, Image];
+    const filter = [3, 3, channels, filters] as const;
+    return [
+      kernelCall('Conv2D', { x, filter }, [y], WINDOW),
+      kernelCall('Conv2DBackpropInput', { dy: y, filter }, [x], { ...WINDOW, inputShape: [...x] }),
+      kernelCall('Conv2DBackpropFilter', { x, dy: y }, [filter], { ...WINDOW, filterShape: [...filter] }),
+    ];
+  }),
 ];

@@ -5,8 +5,13 @@ export interface DeviceModel {
   readonly name: string;
   /** Matrix products and convolutions: FLOP/s, by the FLOPs of one. */
   readonly productFlops: RateCurve;
-  /** Kernels measured by themselves: FLOP/s. Others are like products, or like everything else. */
-  readonly kernelFlops?: Readonly<Record<string, number>> | undefined;
+  /** Matrix products with one short side: FLOP/s, by that side (graph/cost.ts, leastSide). Absent: it does not matter. */
+  readonly thinProductFlops?: RateCurve | undefined;
+  /**
+   * Kernels measured by themselves: FLOP/s, of convolutions by their channels (leastSide). Others are like products, or like
+   * everything else.
+   */
+  readonly kernelFlops?: Readonly<Record<string, RateCurve>> | undefined;
   /** Everything else: FLOP/s as graph/cost.ts counts them. */
   readonly vectorFlopsPerSecond: number;
   /** Bytes read and written per second, by the bytes of one kernel. */

@@ -1,5 +1,5 @@
 /** Seconds of one kernel call, by arithmetic and memory (the roofline rule) or by a stopwatch. */
-import { nodeBytes, nodeFlops } from '../../graph/cost.js';
+import { leastSide, nodeBytes, nodeFlops } from '../../graph/cost.js';
 import type { Graph, Node } from '../../graph/graph.js';
 import type { DeviceModel } from './device.js';
 import { rateAt } from './rates.js';
@@ -45,7 +45,7 @@ export function rooflineCosts(device: DeviceModel): OperatorCosts {
       const bytes = nodeBytes(graph, node);
       const flops = nodeFlops(graph, node);
       if (bytes === 0 && flops === 0) return 0;
-      const rate = arithmeticRate(device, node.kernel, flops);
+      const rate = arithmeticRate(device, graph, node, flops);
       const moving = bytes === 0 ? 0 : bytes / rateAt(device.memoryBytesPerSecond, bytes);
       return device.launchSeconds + Math.max(flops / rate, moving);
     },
@@ -57,10 +57,14 @@ export function rooflineCosts(device: DeviceModel): OperatorCosts {
   };
 }
 
-function arithmeticRate(device: DeviceModel, kernel: string, flops: number): number {
-  const own = device.kernelFlops?.[kernel];
-  if (own !== undefined) return own;
-  return isProduct(kernel) ? rateAt(device.productFlops, flops) : device.vectorFlopsPerSecond;
+function arithmeticRate(device: DeviceModel, graph: Graph, node: Node, flops: number): number {
+  const side = leastSide(graph, node);
+  const own = device.kernelFlops?.[node.kernel];
+  if (own !== undefined) return rateAt(own, side ?? 1);
+  if (!isProduct(node.kernel)) return device.vectorFlopsPerSecond;
+  const square = rateAt(device.productFlops, flops);
+  const thin = device.thinProductFlops;
+  return side === undefined || thin === undefined ? square : Math.min(square, rateAt(thin, side));
 }
 
 /** Seconds of a kernel call, measured; null when it cannot be run alone. */

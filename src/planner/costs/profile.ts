@@ -14,7 +14,7 @@ const curve = z
 const link = z.strictObject({ name: z.string(), latencySeconds: z.number().min(0), bytesPerSecond: positive });
 
 const profileSchema = z.strictObject({
-  version: z.literal(2),
+  version: z.literal(3),
   /** ISO date and time. */
   measuredAt: z.string(),
   machine: z.string(),
@@ -22,7 +22,8 @@ const profileSchema = z.strictObject({
   device: z.strictObject({
     name: z.string(),
     productFlops: curve,
-    kernelFlops: z.record(z.string(), positive).optional(),
+    thinProductFlops: curve.optional(),
+    kernelFlops: z.record(z.string(), curve).optional(),
     vectorFlopsPerSecond: positive,
     memoryBytesPerSecond: curve,
     launchSeconds: z.number().min(0),
@@ -33,7 +34,7 @@ const profileSchema = z.strictObject({
 });
 
 export interface Profile {
-  readonly version: 2;
+  readonly version: 3;
   readonly measuredAt: string;
   readonly machine: string;
   /** Of each rank. */

@@ -16,6 +16,8 @@ export interface Cluster {
   readonly devicesPerHost: number;
   /** Between devices of a host. */
   readonly hostLink: Link;
+  /** What a reduction among devices of a host sees. Default: the hostLink. */
+  readonly reductionLink?: Link | undefined;
   /** Between hosts; all devices of a host share it. */
   readonly networkLink: Link;
   /** Default 'background'. */
@@ -32,14 +34,15 @@ export function localCluster(workers: number, numCores: number, memoryBytes: num
   const threads = Math.max(1, Math.floor(numCores / workers));
   const core = profile?.device ?? deviceByName('cpu');
   const speedUp = threads / (profile?.threads ?? 1);
-  const own = Object.entries(core.kernelFlops ?? {}).map(([kernel, rate]) => [kernel, rate * speedUp] as const);
   const faster = ({ size, rate }: { readonly size: number; readonly rate: number }) => ({ size, rate: rate * speedUp });
+  const own = Object.entries(core.kernelFlops ?? {}).map(([kernel, curve]) => [kernel, curve.map(faster)] as const);
   const shared = linkByName('shm');
   return {
     name: `${workers} workers on ${numCores} ${numCores === 1 ? 'core' : 'cores'}`,
     device: {
       ...core,
       productFlops: core.productFlops.map(faster),
+      ...(core.thinProductFlops === undefined ? {} : { thinProductFlops: core.thinProductFlops.map(faster) }),
       ...(core.kernelFlops === undefined ? {} : { kernelFlops: Object.fromEntries(own) }),
       vectorFlopsPerSecond: core.vectorFlopsPerSecond * speedUp,
       memoryBytesPerSecond: core.memoryBytesPerSecond.map(faster),
@@ -47,6 +50,7 @@ export function localCluster(workers: number, numCores: number, memoryBytes: num
     },
     devicesPerHost: workers,
     hostLink: profile?.links?.messages ?? shared,
+    reductionLink: profile?.links?.allReduce,
     networkLink: profile?.links?.messages ?? shared,
     transfers: 'receiver',
     numProcessors: Math.max(1, numCores / threads),
@@ -58,9 +62,9 @@ export function localCluster(workers: number, numCores: number, memoryBytes: num
  * what leaves a host shares its network with the like transfers of the host's other ranks.
  */
 export function clusterCosts(cluster: Cluster, mesh: Mesh): ClusterCosts {
-  const { device, devicesPerHost, hostLink, networkLink } = cluster;
-  const join = (numRanks: number, sharing: number): Link => {
-    if (numRanks <= devicesPerHost) return hostLink;
+  const { device, devicesPerHost, hostLink, networkLink, reductionLink = hostLink } = cluster;
+  const join = (numRanks: number, sharing: number, within = reductionLink): Link => {
+    if (numRanks <= devicesPerHost) return within;
     const copies = Math.max(1, Math.min(devicesPerHost, sharing));
     return { ...networkLink, bytesPerSecond: networkLink.bytesPerSecond / copies };
   };
@@ -74,7 +78,7 @@ export function clusterCosts(cluster: Cluster, mesh: Mesh): ClusterCosts {
     operators: rooflineCosts(device),
     tensorLink: meeting(join(mesh.tp, 1)),
     dataLink: meeting(join(mesh.tp * mesh.dp, mesh.tp)),
-    pipelineLink: join(mesh.tp * mesh.dp * mesh.pp, mesh.tp * mesh.dp),
+    pipelineLink: join(mesh.tp * mesh.dp * mesh.pp, mesh.tp * mesh.dp, hostLink),
     tiedLink: meeting(join(mesh.tp * mesh.dp * mesh.pp, mesh.tp)),
     transfers: cluster.transfers,
     ...(cluster.numProcessors === undefined ? {} : { numProcessors: cluster.numProcessors }),

@@ -39,8 +39,8 @@ const NO_SLOTS = {
 } as const;
 
 /**
- * Seconds of each call, null for what the engine cannot run; in the fastest round, the median of all its runs on all ranks.
- * The ranks meet before each call. Raises engine/unsupported without the addon.
+ * Seconds of each call, null for what the engine cannot run; in the fastest round, the median of its runs on the slowest rank,
+ * for which the others wait wherever they meet. The ranks meet before each call. Raises engine/unsupported without the addon.
  */
 export async function timeCalls(
   calls: readonly KernelCall[],
@@ -70,25 +70,30 @@ export async function timeCalls(
       const othersSince = watchOthers();
       const input = { step: 0, seed: 0, learningRate: 0, inputs: new Map(), timeoutSeconds: 600, record: true };
       const results = await Promise.all(devices.map((device) => device.run(executable.name, input)));
-      const seconds = runnable.map((): number[] => []);
-      for (const { spans = new Float64Array(0) } of results) {
+      const byRank = results.map(({ spans = new Float64Array(0) }) => {
+        const seconds = runnable.map((): number[] => []);
         for (const span of decodeSpans(spans)) {
           if (span.kind !== 'node' || span.index < (programs[span.chunk]?.numFills ?? 0)) continue;
           seconds[span.chunk]?.push(span.end - span.begin);
         }
-      }
+        return seconds.map(median);
+      });
       // The first round touches memory for the first time.
       if (round === 0) continue;
       if (othersSince() <= QUIET) quiet++;
       for (const [index, call] of runnable.entries()) {
-        const median = seconds[index]?.sort((a, b) => a - b)[Math.floor((seconds[index]?.length ?? 0) / 2)];
-        fastest.set(call, Math.min(fastest.get(call) ?? Number.POSITIVE_INFINITY, median ?? Number.POSITIVE_INFINITY));
+        const slowest = Math.max(...byRank.map((medians) => medians[index] ?? Number.NaN));
+        fastest.set(call, Math.min(fastest.get(call) ?? Number.POSITIVE_INFINITY, slowest));
       }
     }
   } finally {
     for (const device of devices) device.close();
   }
   return calls.map((call) => fastest.get(call) ?? null);
+}
+
+function median(values: number[]): number {
+  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.POSITIVE_INFINITY;
 }
 
 interface TimedProgram {

@@ -9,6 +9,8 @@ export interface LinkTimes {
 }
 
 const ROUNDS = 40;
+/** All-reduces go round in so many bytes of each rank: more than caches hold, as a model's gradients and activations are. */
+const ROTATED_BYTES = 1 << 26;
 const SIZES = [1 << 12, 1 << 16, 1 << 20, 1 << 23] as const;
 
 /** Runs two engines in this process; a few hundred milliseconds. Raises engine/unsupported without the addon. */
@@ -30,7 +32,7 @@ async function measure(bytes: number): Promise<{ message: number; allReduce: num
       await Promise.all(
         devices.map(async (device, rank) => {
           const opened = await device.open(rankPlan(rank, bytes));
-          return [...opened, ...(await device.load(pingPong(rank, bytes))), ...(await device.load(reduceOften()))];
+          return [...opened, ...(await device.load(pingPong(rank, bytes))), ...(await device.load(reduceOften(bytes)))];
         }),
       )
     ).flat();
@@ -43,24 +45,36 @@ async function measure(bytes: number): Promise<{ message: number; allReduce: num
     const fastest = async (name: string) => Math.min(await run(name), await run(name), await run(name));
     return {
       message: (await fastest('messages')) / (2 * ROUNDS),
-      allReduce: (await fastest('reduce')) / ROUNDS,
+      allReduce: (await fastest('reduce')) / (numReductions(bytes) * numBuffers(bytes)),
     };
   } finally {
     for (const device of devices) device.close();
   }
 }
 
+function numBuffers(bytes: number): number {
+  return Math.max(1, Math.min(ROUNDS, ROTATED_BYTES / bytes));
+}
+
+/** Of all buffers. */
+function numReductions(bytes: number): number {
+  return Math.ceil(ROUNDS / numBuffers(bytes));
+}
+
 function rankPlan(rank: number, bytes: number): RankPlan {
+  const persistentBytes = bytes * numBuffers(bytes);
   return {
     rank,
     coordinates: { pp: rank, dp: 0, tp: 0 },
     mesh: { pp: 2, dp: 1, tp: 1 },
     groups: [{ id: 0, axis: 'world', ranks: [0, 1] }],
     parameters: [],
-    persistentSpaces: [space('parameters', 0, bytes)],
-    persistentBytes: bytes,
+    persistentSpaces: [space('parameters', 0, persistentBytes)],
+    persistentBytes,
     gradientBuckets: [],
-    stateBuckets: [{ group: 0, offset: 0, length: bytes / 4, scale: 0.5 }],
+    stateBuckets: Array.from({ length: numBuffers(bytes) }, (_, index) => {
+      return { group: 0, offset: index * bytes, length: bytes / 4, scale: 0.5 };
+    }),
     optimizer: { kind: 'sgd' },
     clipNorm: 0,
     executables: [],
@@ -93,7 +107,7 @@ function pingPong(rank: number, bytes: number): Executable {
   return executable('messages', spaces, names.length * bytes, schedule);
 }
 
-function reduceOften(): Executable {
-  const schedule = Array.from({ length: ROUNDS }, () => ({ kind: 'reduceState' }) as const);
+function reduceOften(bytes: number): Executable {
+  const schedule = Array.from({ length: numReductions(bytes) }, () => ({ kind: 'reduceState' }) as const);
   return executable('reduce', [], 64, schedule);
 }

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MerakError } from '../../../src/errors.js';
+import { leastSide, nodeFlops } from '../../../src/graph/cost.js';
 import type { Graph, Node } from '../../../src/graph/graph.js';
 import type { KernelCall } from '../../../src/graph/kernelCall.js';
 import { oneForwardOneBackward } from '../../../src/pipeline/oneForwardOneBackward.js';
@@ -15,7 +16,7 @@ import { LINK_NAMES, LINKS, linkByName } from '../../../src/planner/costs/links.
 import { rooflineCosts, timedCosts } from '../../../src/planner/costs/operatorCosts.js';
 import { parseProfile } from '../../../src/planner/costs/profile.js';
 import { programSeconds } from '../../../src/planner/costs/programSeconds.js';
-import { rateAt } from '../../../src/planner/costs/rates.js';
+import { flat, rateAt } from '../../../src/planner/costs/rates.js';
 
 function failure(body: () => unknown): MerakError {
   try {
@@ -267,17 +268,41 @@ describe('calibration', () => {
     expect(measured.memoryBytesPerSecond.at(-1)!.rate / rateAt(truth.memoryBytesPerSecond, 1)).toBeCloseTo(1, 1);
     expect(measured.kernelFlops).not.toHaveProperty('Conv2D');
     // A kernel with a rate of its own is priced by it, of any size that arithmetic limits.
-    const { MerakAttention: own = 0 } = measured.kernelFlops ?? {};
-    const slower = rooflineCosts({ ...measured, kernelFlops: { BatchMatMul: own / 2 } });
+    const own = measured.kernelFlops?.MerakAttention?.[0]?.rate ?? 0;
+    const slower = rooflineCosts({ ...measured, kernelFlops: { BatchMatMul: flat(own / 2) } });
     const one = product(2048, 2048, 2048);
     expect(slower.nodeSeconds(one.graph, one.node)).toBeCloseTo(2 ** 34 / (own / 2) + measured.launchSeconds, 9);
-    const profile = { version: 2, measuredAt: 'now', machine: 'm', threads: 1, device: measured } as const;
+    const profile = { version: 3, measuredAt: 'now', machine: 'm', threads: 1, device: measured } as const;
     expect(parseProfile(JSON.stringify(profile), 'p.json')).toEqual(profile);
+  });
+
+  it('knows products with a short side and convolutions of few channels to be slower', async () => {
+    const slow = (call: KernelCall) => {
+      const seconds = rooflineCosts(truth).nodeSeconds(call.graph, call.node);
+      const side = leastSide(call.graph, call.node) ?? 768;
+      return side < 768 && nodeFlops(call.graph, call.node) > 1e6 ? seconds * Math.sqrt(768 / side) : seconds;
+    };
+    const measured = await calibrateDevice(async (calls) => calls.map(slow), 'mine', 1e9);
+    const priced = rooflineCosts(measured);
+    for (const [m, k, n] of [
+      [48, 4096, 4096],
+      [4096, 48, 4096],
+      [4096, 4096, 48],
+    ] as const) {
+      const one = product(m, k, n);
+      const arithmetic = priced.nodeSeconds(one.graph, one.node) - measured.launchSeconds;
+      expect(
+        (2 * 48 * 2 ** 24) / arithmetic / measured.thinProductFlops!.find(({ size }) => size === 48)!.rate,
+      ).toBeCloseTo(1, 6);
+    }
+    const [few, many] = [measured.kernelFlops!.Conv2D!.at(0)!, measured.kernelFlops!.Conv2D!.at(-1)!];
+    expect([few.size, many.size]).toEqual([3, 128]);
+    expect(many.rate / few.rate).toBeGreaterThan(2);
   });
 
   it('a bad profile names the key', () => {
     expect(failure(() => parseProfile('{', 'p.json')).path).toBe('p.json');
-    const bad = { version: 2, measuredAt: '', machine: '', threads: 0, device: {} };
+    const bad = { version: 3, measuredAt: '', machine: '', threads: 0, device: {} };
     const error = failure(() => parseProfile(JSON.stringify(bad), 'p.json'));
     expect([error.code, error.path]).toEqual(['config/invalid', 'p.json: threads']);
   });
