@@ -32,6 +32,8 @@ export interface DataSheet {
   readonly memoryBytesPerSecond: number;
   readonly memoryBytes: number;
   readonly source: string;
+  /** The vendor's own sheet, where pages that quote it name its address; it was not to be had here, so figures were checked at `page`. */
+  readonly sheet?: string;
   /** A page at which figures of the source were checked (2026-11-28); undefined for what was measured. */
   readonly page?: string;
 }

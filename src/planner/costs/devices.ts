@@ -4,6 +4,9 @@ import { MerakError } from '../../errors.js';
 import type { DataSheet, DeviceModel, Precision } from './device.js';
 import { flat } from './rates.js';
 
+/** One sheet for both sizes. */
+const A100_SHEET =
+  'https://www.nvidia.com/content/dam/en-zz/Solutions/Data-Center/a100/pdf/nvidia-a100-datasheet-us-nvidia-1758950-r4-web.pdf';
 const TERA = 1e12;
 const GIGA = 1e9;
 
@@ -26,6 +29,7 @@ export const DATA_SHEETS: readonly DataSheet[] = [
     memoryBytesPerSecond: 1555 * GIGA,
     memoryBytes: 40 * 2 ** 30,
     source: 'NVIDIA A100 Tensor Core GPU data sheet (40 GB, SXM and PCIe)',
+    sheet: A100_SHEET,
     page: 'https://glennklockwood.com/garden/processors/A100',
   },
   {
@@ -35,6 +39,7 @@ export const DATA_SHEETS: readonly DataSheet[] = [
     memoryBytesPerSecond: 2039 * GIGA,
     memoryBytes: 80 * 2 ** 30,
     source: 'NVIDIA A100 80GB Tensor Core GPU data sheet (SXM)',
+    sheet: A100_SHEET,
     page: 'https://glennklockwood.com/garden/processors/A100',
   },
   {
@@ -44,6 +49,7 @@ export const DATA_SHEETS: readonly DataSheet[] = [
     memoryBytesPerSecond: 3350 * GIGA,
     memoryBytes: 80 * 2 ** 30,
     source: 'NVIDIA H100 Tensor Core GPU data sheet (SXM; half of the figures with sparsity)',
+    sheet: 'https://resources.nvidia.com/en-us-tensor-core/nvidia-tensor-core-gpu-datasheet',
     page: 'https://glennklockwood.com/garden/processors/h100',
   },
   {
@@ -54,6 +60,8 @@ export const DATA_SHEETS: readonly DataSheet[] = [
     memoryBytes: 141 * GIGA,
     source:
       "NVIDIA H200 Tensor Core GPU data sheet (SXM; half of the figures with sparsity; the processor is the H100's)",
+    sheet:
+      'https://resources.nvidia.com/en-us-data-center-overview-mc/en-us-data-center-overview/hpc-datasheet-sc23-h200',
     // NVIDIA's own description of the system for MLPerf: memory and links.
     page: 'https://raw.githubusercontent.com/mlcommons/inference_results_v4.1/main/closed/NVIDIA/systems/H200-SXM-141GBx8_TRT_MaxQ.json',
   },
@@ -65,6 +73,7 @@ export const DATA_SHEETS: readonly DataSheet[] = [
     memoryBytes: 180 * GIGA,
     // Drivers have since reported a bus of 7680 bits, 7.7 TB/s (pytorch/ao#4002); the sheet says 8.
     source: 'NVIDIA Blackwell Architecture Technical Brief and HGX B200 data sheet (per GPU, dense)',
+    // Memory: NVIDIA's user guide of the DGX B200, 1,440 GB for eight (docs.nvidia.com/dgx/dgxb200-user-guide); arithmetic: the page.
     page: 'https://glennklockwood.com/garden/processors/B200',
   },
   {

@@ -55,7 +55,8 @@ export const LINKS: readonly LinkSheet[] = [
   pcie(5, 32),
   nvlink(3, 600, 'A100', 'https://glennklockwood.com/garden/processors/A100'),
   nvlink(4, 900, 'H100 and H200', 'https://glennklockwood.com/garden/processors/h100'),
-  nvlink(5, 1800, 'HGX B200', 'https://glennklockwood.com/garden/processors/B200'),
+  // NVIDIA's guide: 14.4 TB/s for eight.
+  nvlink(5, 1800, 'DGX B200', 'https://docs.nvidia.com/dgx/dgxb200-user-guide/introduction-to-dgxb200.html'),
   infiniband(
     100,
     'ConnectX-5 (EDR)',
