@@ -54,6 +54,7 @@ DType to_dtype(const std::string& name) {
   if (name == "bool") return DType::b8;
   if (name == "bfloat16") return DType::bf16;
   if (name == "int8") return DType::i8;
+  if (name == "float16") return DType::f16;
   throw Unsupported("dtype " + name);
 }
 
@@ -142,7 +143,7 @@ Napi::TypedArray new_array(Napi::Env env, DType dtype, size_t numel, Bytes& byte
   Napi::TypedArray array;
   if (dtype == DType::f32) array = Napi::Float32Array::New(env, numel);
   else if (dtype == DType::i32) array = Napi::Int32Array::New(env, numel);
-  else if (dtype == DType::bf16) array = Napi::Uint16Array::New(env, numel);
+  else if (is_half(dtype)) array = Napi::Uint16Array::New(env, numel);
   else if (dtype == DType::i8) array = Napi::Int8Array::New(env, numel);
   else array = Napi::Uint8Array::New(env, numel);
   bytes = to_bytes(array);

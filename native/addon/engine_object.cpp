@@ -2,6 +2,7 @@
 #include "addon/engine_object.h"
 
 #include <algorithm>  // copy
+#include <optional>   // loss scaling
 
 #include "addon/convert.h"  // JavaScript values
 #include "addon/plan.h"     // to_rank_plan
@@ -31,7 +32,15 @@ Napi::Value to_rows(Napi::Env env, const std::vector<Span>& spans) {
   return rows;
 }
 
-Napi::Value to_result(Napi::Env env, const StepResult& result, const ResultNames& plan) {
+Napi::Object to_loss_scaling(Napi::Env env, const LossScaleState& state) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("scale", state.scale);
+  object.Set("goodSteps", static_cast<double>(state.good_steps));
+  return object;
+}
+
+// `scaling`: of the next step; where the plan scales its loss.
+Napi::Value to_result(Napi::Env env, const StepResult& result, const ResultNames& plan, const std::optional<LossScaleState>& scaling) {
   Napi::Object object = Napi::Object::New(env);
   Napi::Object metrics = Napi::Object::New(env);
   for (size_t i = 0; i < plan.metrics.size(); i++) metrics.Set(plan.metrics[i], result.metrics[i]);
@@ -43,6 +52,11 @@ Napi::Value to_result(Napi::Env env, const StepResult& result, const ResultNames
   object.Set("gradientNorm", result.gradient_norm);
   object.Set("seconds", result.seconds);
   object.Set("waitSeconds", result.wait_seconds);
+  if (scaling) {
+    Napi::Object state = to_loss_scaling(env, *scaling);
+    state.Set("overflowed", result.overflowed);
+    object.Set("lossScaling", state);
+  }
   if (!result.spans.empty()) object.Set("spans", to_rows(env, result.spans));
   return object;
 }
@@ -182,8 +196,14 @@ Napi::Value EngineObject::read(const Napi::CallbackInfo& info) {
 Napi::Value EngineObject::set_updates(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     const int64_t updates = info[0].ToNumber().Int64Value();
-    return submit(info.Env(), [this, updates]() -> Finish {
+    std::optional<LossScaleState> scaling;
+    if (info[1].IsObject()) {
+      const auto state = info[1].As<Napi::Object>();
+      scaling = {number_field(state, "scale"), static_cast<int64_t>(number_field(state, "goodSteps"))};
+    }
+    return submit(info.Env(), [this, updates, scaling]() -> Finish {
       engine_->set_updates(updates);
+      if (scaling) engine_->set_loss_scale(*scaling);
       return [](Napi::Env env) { return env.Undefined(); };
     }, info.Env().Undefined());
   });
@@ -196,7 +216,8 @@ Napi::Value EngineObject::run(const Napi::CallbackInfo& info) {
     return submit(info.Env(), [this, name, input]() -> Finish {
       const auto result = std::make_shared<StepResult>(engine_->run(name, *input));
       const Executable& plan = engine_->executable(name).plan;
-      return [result, names = ResultNames{plan.metrics, plan.outputs}](Napi::Env env) { return to_result(env, *result, names); };
+      const auto scaling = engine_->plan().loss_scale.is_on() ? std::optional(engine_->loss_scale()) : std::nullopt;
+      return [result, scaling, names = ResultNames{plan.metrics, plan.outputs}](Napi::Env env) { return to_result(env, *result, names, scaling); };
     }, info[1]);
   });
 }

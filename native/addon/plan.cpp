@@ -210,6 +210,10 @@ RankPlan to_rank_plan(const Napi::Object& object) {
   plan.state_buckets = list<Bucket>(object, "stateBuckets", to_bucket);
   plan.optimizer = to_optimizer(object_field(object, "optimizer"));
   plan.clip_norm = number_field(object, "clipNorm");
+  if (object.Get("lossScale").IsObject()) {
+    const Napi::Object scale = object_field(object, "lossScale");
+    plan.loss_scale = {number_field(scale, "initial"), number_field(scale, "growth"), number_field(scale, "backoff"), integer(scale, "interval")};
+  }
   return plan;
 }
 

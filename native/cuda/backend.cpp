@@ -95,7 +95,7 @@ class CudaBackend : public Backend {
       for (const CompiledNode& node : program.nodes)
         state->can_capture = state->can_capture && node.kernel->enqueues_only() && (!node.first || node.first->enqueues_only());
     if (state->updates && !optimizer_) optimizer_ = std::make_unique<Optimizer>(*device_, *plan_, persistent_);
-    if (state->updates && plan_->clip_norm > 0 && !norms_.data)
+    if (state->updates && plan_->needs_norm() && !norms_.data)
       norms_ = device_memory(device_, "norms", sizeof(double) * (1 + static_cast<size_t>(plan_->world_size())));
     executable.backend_state = state;
   }
@@ -104,7 +104,7 @@ class CudaBackend : public Backend {
     device_->make_current();
     const auto state = std::static_pointer_cast<ExecutableState>(executable.backend_state);
     begin(input, update);
-    makes_norm_ = state->updates && plan_->clip_norm > 0;
+    makes_norm_ = state->updates && plan_->needs_norm();
     context.stream = stream_;
     context.device_step = device_step();
     const auto all = [&] {
@@ -133,6 +133,7 @@ class CudaBackend : public Backend {
                                              std::to_string(plan_->rank) + ")");
     StepEnd result;
     if (makes_norm_) result.gradient_norm = end.norm;
+    result.overflowed = end.bad == MERAK_OVERFLOW;
     using What = NotFinite::What;
     if (end.bad & MERAK_LOSS_NOT_FINITE) result.not_finite = {What::loss_nan, end.bad_micro};
     else if (end.bad & MERAK_ACTIVATION_NAN) result.not_finite = {What::activation_nan, end.bad_micro};
@@ -171,13 +172,14 @@ class CudaBackend : public Backend {
   std::optional<double> update(const Update& update, RunContext& context) override {
     const RankPlan& plan = *plan_;
     set(&device_step()->scale, static_cast<float>(update.gradient_scale));
-    if (plan.clip_norm > 0) {
+    if (plan.needs_norm()) {
       auto* own = reinterpret_cast<double*>(norms_.data);
       optimizer_->square_sum(own, 1 / replicas_in_norm(plan), stream_);
       const int world = plan.group_of("world");
       const bool gathers = context.comm && world >= 0;
       if (gathers) context.comm->all_gather(world, own, own + 1, sizeof(double));
-      optimizer_->clip(gathers ? own + 1 : own, gathers ? plan.world_size() : 1, plan.clip_norm, device_step(), stream_);
+      optimizer_->clip(gathers ? own + 1 : own, gathers ? plan.world_size() : 1, plan.clip_norm,
+                       plan.loss_scale.is_on() ? MERAK_OVERFLOW : MERAK_NORM_NOT_FINITE, device_step(), stream_);
     }
     optimizer_->update(device_step(), stream_);
     return {};
@@ -223,6 +225,7 @@ class CudaBackend : public Backend {
     step.step = input.step;
     step.learning_rate = static_cast<float>(update.learning_rate);
     step.scale = 1;
+    step.loss_scale = static_cast<float>(update.loss_scale);
     step.clip = 1;
     // As the processor's (engine/optimizer.cpp).
     step.correction1 = static_cast<float>(1 / (1 - std::pow(static_cast<float>(o.beta1), t)));

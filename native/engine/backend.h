@@ -52,6 +52,7 @@ struct NotFinite {
 // What is known of a step once its work is done.
 struct StepEnd {
   NotFinite not_finite;
+  bool overflowed = false;  // of a scaled loss: the gradients of some rank are not finite, and no rank has updated anything
   std::optional<double> gradient_norm;
 };
 
@@ -60,6 +61,7 @@ struct Update {
   double learning_rate = 0;
   int64_t updates = 0;  // counting this one
   double gradient_scale = 1;
+  double loss_scale = 1;  // the loss was multiplied by it
 };
 
 class Backend {
@@ -103,7 +105,7 @@ class Backend {
   // Looks at the loss (null: none here) and at what model chunk `chunk` leaves in a `sent` slot. What is not known at once is told by
   // `finish`.
   virtual NotFinite check_finite(LoadedExecutable& executable, int chunk, int64_t micro, const float* loss, const std::byte* sent) = 0;
-  // The gradients' norm where the plan clips, then one update of all trainable parameters. Nothing is updated where the norm is not
+  // The gradients' norm where the plan clips or scales its loss, then one update of all trainable parameters. Nothing is updated where the norm is not
   // finite. The norm is given back where it is known at once.
   virtual std::optional<double> update(const Update& update, RunContext& context) = 0;
 };

@@ -33,6 +33,7 @@ Engine::Engine(RankPlan plan, std::unique_ptr<Backend> backend) : plan_(std::mov
     peers_->add("persistent", persistent_);
   }
   backend_->opened(plan_, persistent_.data);
+  loss_scale_.scale = plan_.loss_scale.initial;
 }
 
 Engine::~Engine() = default;

@@ -54,6 +54,8 @@ struct StepResult {
   std::vector<std::vector<uint8_t>> outputs;  // in step with Executable::outputs; all micro-batches
   double seconds = 0;
   double wait_seconds = 0;
+  // Where the plan scales its loss: whether the gradients overflowed, which leaves everything but the scale as it was.
+  bool overflowed = false;
   std::vector<Span> spans;  // of a recorded step, in the order of their ends
 };
 
@@ -74,6 +76,9 @@ class Engine {
   void read(size_t index, int moment, void* data, size_t bytes) const;
   DType parameter_dtype(size_t index, int moment) const;
   void set_updates(int64_t updates) { updates_ = updates; }
+  // Of the next step.
+  const LossScaleState& loss_scale() const { return loss_scale_; }
+  void set_loss_scale(const LossScaleState& state) { loss_scale_ = state; }
   StepResult run(const std::string& name, const StepInput& input);
   void abort(const std::string& reason);
   // Resident bytes of each arena, and 'workspace': what kernels use beside the arenas.
@@ -102,6 +107,7 @@ class Engine {
   std::vector<const void*> input_pointers_;
   std::vector<void*> output_pointers_;
   int64_t updates_ = 0;
+  LossScaleState loss_scale_;
   uint64_t parameters_state_ = 1;  // counts what may have changed parameters
   std::atomic<bool> aborted_{false};
   std::mutex abort_mutex_;

@@ -14,9 +14,12 @@ struct MerakStep;  // ops/cuda/device/step.cuh
 
 namespace merak {
 
-enum class DType : uint8_t { f32, i32, b8, bf16, i8 };
+enum class DType : uint8_t { f32, i32, b8, bf16, i8, f16 };
 
-inline size_t size_of(DType dtype) { return dtype == DType::b8 || dtype == DType::i8 ? 1 : dtype == DType::bf16 ? 2 : 4; }
+// The 16-bit floats that mixed precision keeps activations in.
+inline bool is_half(DType dtype) { return dtype == DType::bf16 || dtype == DType::f16; }
+
+inline size_t size_of(DType dtype) { return dtype == DType::b8 || dtype == DType::i8 ? 1 : is_half(dtype) ? 2 : 4; }
 
 using Shape = std::vector<int64_t>;
 

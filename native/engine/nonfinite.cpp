@@ -36,7 +36,12 @@ void Step::check_finite(const Instruction& instruction) {
 
 void Step::check_end(const StepEnd& end) {
   if (end.gradient_norm) result_.gradient_norm = *end.gradient_norm;
-  if (end.not_finite.what == NotFinite::What::nothing) return;
+  if (end.overflowed && engine_.loss_scale_.scale <= kLeastLossScale) fail({NotFinite::What::norm, 0}, plan_.schedule.back());
+  result_.overflowed = end.overflowed;
+  if (end.not_finite.what == NotFinite::What::nothing) {
+    if (updates_ && engine_.plan_.loss_scale.is_on()) engine_.loss_scale_ = after_step(engine_.plan_.loss_scale, engine_.loss_scale_, end.overflowed);
+    return;
+  }
   NotFinite found = end.not_finite;
   if (found.what == NotFinite::What::loss_nan && std::isinf(metrics_[0])) found.what = NotFinite::What::loss_infinite;
   fail(found, found.what == NotFinite::What::norm ? plan_.schedule.back() : load_again(found.micro));

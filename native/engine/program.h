@@ -5,6 +5,7 @@
 
 #include "comm/communicator.h"  // GroupSpec
 #include "engine/kernel.h"      // TensorType, Attrs
+#include "engine/loss_scale.h"  // LossScalePlan
 
 namespace merak {
 
@@ -141,6 +142,8 @@ struct RankPlan {
   std::vector<Bucket> gradient_buckets, state_buckets;
   OptimizerPlan optimizer;
   double clip_norm = 0;
+  LossScalePlan loss_scale;
+  bool needs_norm() const { return clip_norm > 0 || loss_scale.is_on(); }
   bool shards_optimizer() const { return !gradient_buckets.empty() && gradient_buckets[0].piece_length > 0; }
   int world_size() const { return dp * tp * pp; }
   // Id of this rank's group of an axis, or -1.

@@ -21,10 +21,17 @@ void fill_once() {
 }
 
 std::string describe(const TensorType& type) {
-  static constexpr const char* kNames[] = {"float32[", "int32[", "bool[", "bfloat16[", "int8["};
+  static constexpr const char* kNames[] = {"float32[", "int32[", "bool[", "bfloat16[", "int8[", "float16["};
   std::string text = kNames[static_cast<size_t>(type.dtype)];
   for (size_t i = 0; i < type.shape.size(); i++) text += (i ? "," : "") + std::to_string(type.shape[i]);
   return text + "]";
+}
+
+bool uses_float16(const NodeSpec& spec) {
+  for (const auto* list : {&spec.inputs, &spec.outputs})
+    for (const TensorType& type : *list)
+      if (type.dtype == DType::f16) return true;
+  return spec.attrs.text("precision", "f32") == "f16";
 }
 
 }  // namespace
@@ -61,6 +68,7 @@ std::unique_ptr<Kernel> compile_kernel(const NodeSpec& spec) {
   if (!factory) throw Unsupported("the native engine has no kernel " + describe(spec));
   try {
     check_contract(spec);
+    if (uses_float16(spec)) throw Unsupported("float16 is computed on CUDA devices only");
     return factory(spec);
   } catch (const Unsupported& reason) {
     throw Unsupported(describe(spec) + ": " + reason.what());

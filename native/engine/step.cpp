@@ -107,7 +107,7 @@ StepResult Step::run() {
     if (!plan_.metrics.empty()) backend.collect(metrics_, reinterpret_cast<const std::byte*>(metrics()), plan_.metrics.size() * sizeof(float));
   });
   check_end(backend.finish([this] { check_abort(); }));
-  if (updates_) engine_.updates_++;
+  if (updates_ && !result_.overflowed) engine_.updates_++;
   take_results();
   result_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (context_.comm) result_.wait_seconds = context_.comm->take_wait_seconds();
@@ -318,7 +318,7 @@ void Step::reduce() {
   }
 }
 
-Update Step::update_of_step() const { return {input_.learning_rate, engine_.updates_ + 1, gradient_scale_}; }
+Update Step::update_of_step() const { return {input_.learning_rate, engine_.updates_ + 1, gradient_scale_, engine_.loss_scale_.scale}; }
 
 void Step::update() {
   const std::optional<double> norm = engine_.backend_->update(update_of_step(), context_);

@@ -19,7 +19,7 @@ void check_types(const NodeSpec& spec) {
   if (spec.input_names.size() > spec.inputs.size()) throw std::runtime_error("a node has more input names than inputs");
   for (const auto* list : {&spec.inputs, &spec.outputs})
     for (const TensorType& type : *list) {
-      if (type.dtype > DType::i8) throw std::runtime_error("a tensor has an unknown dtype");
+      if (type.dtype > DType::f16) throw std::runtime_error("a tensor has an unknown dtype");
       if (type.shape.size() > kMaxRank) throw std::runtime_error("a tensor has more than " + std::to_string(kMaxRank) + " dims");
       double bytes = static_cast<double>(size_of(type.dtype));
       for (const int64_t dim : type.shape) {
@@ -31,12 +31,12 @@ void check_types(const NodeSpec& spec) {
     }
 }
 
-// Where bfloat16 or int8 may stand; all others read and write float32, int32 and bool.
+// Where bfloat16, float16 or int8 may stand; all others read and write float32, int32 and bool.
 const std::set<std::string> kTakesNarrow = {
     "BatchMatMul", "_FusedMatMul", "MerakProduct", "MerakQuantise", "MerakQuantisedMatMul", "MerakColumnSum", "MerakGelu", "MerakGeluGrad", "MerakLayerNorm", "MerakLayerNormGrad", "MerakAttention",
     "MerakAttentionGrad", "MerakPackedAttention", "MerakPackedAttentionGrad", "MerakAssign", "MerakFanOut",
     "Identity", "Reshape", "ExpandDims", "Squeeze"};
-const std::set<std::string> kHasNoInput = {"Fill", "Range", "LinSpace", "MerakRandom"};
+const std::set<std::string> kHasNoInput = {"Fill", "Range", "LinSpace", "MerakLossScale", "MerakRandom"};
 const std::unordered_map<std::string, size_t> kNumOutputs = {
     {"MaxPoolWithArgmax", 2}, {"MerakAttention", 2}, {"MerakAttentionGrad", 3}, {"MerakLayerNorm", 3}, {"MerakLayerNormGrad", 3},
     {"MerakPackedAttention", 2}, {"MerakShardedCrossEntropy", 2}, {"MerakSoftmaxCrossEntropy", 2}, {"NonMaxSuppressionV3", 2},
@@ -54,7 +54,7 @@ void check_arity(const NodeSpec& spec) {
 void check_narrow(const NodeSpec& spec) {
   if (kTakesNarrow.contains(spec.kernel)) return;
   for (const auto* list : {&spec.inputs, &spec.outputs})
-    for (const TensorType& type : *list) require(type.dtype != DType::bf16 && type.dtype != DType::i8, "the kernel takes no bfloat16 and no int8");
+    for (const TensorType& type : *list) require(!is_half(type.dtype) && type.dtype != DType::i8, "the kernel takes no 16-bit floats and no int8");
 }
 
 const contracts::Rules& rules() {

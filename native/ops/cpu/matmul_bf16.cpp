@@ -98,11 +98,13 @@ class Bf16MatMul final : public Kernel {
 
 }  // namespace
 
-bool multiplies_in_bf16(const NodeSpec& spec) {
+std::optional<DType> narrow_operands(const NodeSpec& spec) {
   for (size_t i = 0; i < 2 && i < spec.inputs.size(); i++)
-    if (spec.inputs[i].dtype == DType::bf16) return true;
-  return spec.attrs.text("precision", "f32") == "bf16" && spec.inputs[0].dtype == DType::f32 &&
-         spec.attrs.text("activation", "linear") == "linear" && plan_matmul(spec).c_shape.size() == 2;
+    if (is_half(spec.inputs[i].dtype)) return spec.inputs[i].dtype;
+  const std::string precision = spec.attrs.text("precision", "f32");
+  if (precision != "bf16" && precision != "f16") return std::nullopt;
+  const bool is_one = spec.inputs[0].dtype == DType::f32 && spec.attrs.text("activation", "linear") == "linear" && plan_matmul(spec).c_shape.size() == 2;
+  return is_one ? std::optional(precision == "bf16" ? DType::bf16 : DType::f16) : std::nullopt;
 }
 
 std::unique_ptr<Kernel> make_bf16_matmul(const NodeSpec& spec) {

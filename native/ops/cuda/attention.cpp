@@ -56,7 +56,7 @@ struct AttentionPlan {
       const TensorType& kept = spec.inputs[static_cast<size_t>(mask)];
       require(kept.dtype == DType::i32 && kept.numel() == from[0] * to[1], "mask must be int32 [B,Tk]");
     }
-    narrow = dtype == DType::bf16 && shape.depth % 8 == 0 && shape.depth <= 128;
+    narrow = is_half(dtype) && shape.depth % 8 == 0 && shape.depth <= 128;
     require(shape.depth <= 512, "heads are larger than 512");
   }
 
@@ -144,7 +144,7 @@ std::unique_ptr<Kernel> make_gradient(const NodeSpec& spec, Device& device, bool
   require(is_float(dy_type) && is_float(spec.inputs[iout].dtype) && is_float(gradient), "dy, out and gradients must be float");
   const bool rounds = plan.narrow && dy_type != plan.dtype;  // the tensor cores take 16 bits only
   const CUfunction delta_of = device.function("attention_delta", "attention_delta",
-                                              {define("DY", dy_type), define("OUT", spec.inputs[iout].dtype), define("T", DType::bf16)});
+                                              {define("DY", dy_type), define("OUT", spec.inputs[iout].dtype), define("T", plan.narrow ? plan.dtype : DType::bf16)});
   GradientKernel queries, keys;
   if (plan.narrow) {
     queries = tensor_gradient(plan, device, gradient, false);

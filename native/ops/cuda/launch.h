@@ -20,6 +20,7 @@ inline const char* type_name(DType dtype) {
     case DType::f32: return "float";
     case DType::i32: return "i32";
     case DType::bf16: return "bf16";
+    case DType::f16: return "f16";
     case DType::i8: return "i8";
     default: return "u8";
   }
@@ -34,7 +35,7 @@ inline int64_t vector_of(int64_t width) { return width % 4 == 0 ? 4 : 1; }
 inline size_t rounded_up(size_t bytes) { return (bytes + 255) / 256 * 256; }
 inline std::byte* at(void* scratch, size_t offset) { return static_cast<std::byte*>(scratch) + offset; }
 
-inline bool is_float(DType dtype) { return dtype == DType::f32 || dtype == DType::bf16; }
+inline bool is_float(DType dtype) { return dtype == DType::f32 || is_half(dtype); }
 
 inline CUdeviceptr address(const void* pointer) { return reinterpret_cast<CUdeviceptr>(pointer); }
 void set_zero(void* to, size_t bytes, CUstream stream);

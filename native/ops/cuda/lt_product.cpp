@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t kMostWorkspace = 32 << 20;  // what NVIDIA recommends on Hopper
 
-cudaDataType_t type_of(DType dtype) { return dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F; }
+cudaDataType_t type_of(DType dtype) { return dtype == DType::bf16 ? CUDA_R_16BF : dtype == DType::f16 ? CUDA_R_16F : CUDA_R_32F; }
 
 struct Layout {
   cublasLtMatrixLayout_t handle = nullptr;

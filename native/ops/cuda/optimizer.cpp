@@ -123,8 +123,8 @@ void Optimizer::square_sum(double* sum, double factor, CUstream stream) {
   state_->device.launch(s.total, {1}, {1024}, 0, stream, {&parts, &count, &factor, &sum});
 }
 
-void Optimizer::clip(const double* parts, int count, double clip_norm, MerakStep* step, CUstream stream) {
-  state_->device.launch(state_->clip, {1}, {1}, 0, stream, {&parts, &count, &clip_norm, &step});
+void Optimizer::clip(const double* parts, int count, double clip_norm, int bad, MerakStep* step, CUstream stream) {
+  state_->device.launch(state_->clip, {1}, {1}, 0, stream, {&parts, &count, &clip_norm, &bad, &step});
 }
 
 void Optimizer::update(const MerakStep* step, CUstream stream) {

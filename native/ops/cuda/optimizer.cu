@@ -39,13 +39,13 @@ extern "C" __global__ void total_of(const double* __restrict__ parts, int count,
 }
 
 // One thread.
-extern "C" __global__ void clip_of(const double* __restrict__ parts, int count, double clip_norm, MerakStep* step) {
+extern "C" __global__ void clip_of(const double* __restrict__ parts, int count, double clip_norm, int bad, MerakStep* step) {
   double total = 0;
   for (int i = 0; i < count; i++) total += parts[i];
-  const double norm = sqrt(total) * (double)step->scale;
+  const double norm = sqrt(total) * ((double)step->scale / step->loss_scale);
   step->norm = norm;
-  step->clip = (float)(clip_norm / (norm > clip_norm ? norm : clip_norm));
-  if (!(norm - norm == 0)) step->bad |= MERAK_NORM_NOT_FINITE;
+  step->clip = clip_norm > 0 ? (float)(clip_norm / (norm > clip_norm ? norm : clip_norm)) : 1.0f;
+  if (!(norm - norm == 0)) step->bad |= bad;
 }
 
 __device__ inline void update_one(float& p, float g, float& a, float& b, float& c, const Settings& s, const MerakStep& step, float decay_factor) {
@@ -76,7 +76,7 @@ extern "C" __global__ void __launch_bounds__(256) update(const Piece* __restrict
   const MerakStep step = *state;
   if (step.bad) return;
   const Piece piece = pieces[blockIdx.x];
-  const float scale = step.scale * step.clip, decay_factor = piece.decays ? step.decay_factor : 1.0f;
+  const float scale = step.scale / step.loss_scale * step.clip, decay_factor = piece.decays ? step.decay_factor : 1.0f;
   u64 places = (u64)piece.parameter | (u64)piece.gradient;
   for (int m = 0; m < kMoments; m++) places |= (u64)piece.moments[m];
   const int vectors = places % 16 == 0 ? piece.length / 4 : 0;

@@ -21,8 +21,9 @@ class Optimizer {
   size_t bytes() const;
   // *sum = the squares of this rank's gradients that count in the norm times `factor`, in double, in a fixed order.
   void square_sum(double* sum, double factor, CUstream stream);
-  // step->norm = sqrt(sum of `count` parts) * step->scale; step->clip so that the norm is at most clip_norm; step->bad when it is not finite.
-  void clip(const double* parts, int count, double clip_norm, MerakStep* step, CUstream stream);
+  // step->norm = sqrt(sum of `count` parts) * step->scale / step->loss_scale; step->clip so that the norm is at most clip_norm (0: any).
+  // Where it is not finite step->bad says `bad`: MERAK_NORM_NOT_FINITE, or MERAK_OVERFLOW of a loss that is scaled.
+  void clip(const double* parts, int count, double clip_norm, int bad, MerakStep* step, CUstream stream);
   // One update of all trainable parameters; nothing where step->bad.
   void update(const MerakStep* step, CUstream stream);
 

@@ -1,7 +1,7 @@
 // BatchMatMul, _FusedMatMul and MerakProduct on CUDA. The first two also take `accumulate` (engine only): output += product.
 #include <optional>  // ways
 
-#include "ops/cpu/matmul_bf16.h"  // multiplies_in_bf16
+#include "ops/cpu/matmul_bf16.h"  // narrow_operands
 #include "ops/cpu/matmul_plan.h"
 #include "ops/cpu/shape.h"  // product
 #include "ops/cuda/activation.h"
@@ -13,7 +13,7 @@ namespace {
 
 using namespace cuda;
 
-// An operand in bfloat16: where it lies, or rounded into scratch first.
+// An operand in 16 bits: where it lies, or rounded into scratch first.
 struct Narrow {
   size_t input;
   int64_t count;
@@ -41,10 +41,11 @@ class Scratch {
   size_t bytes_ = 0;
 };
 
-Narrow narrow(Device& device, const NodeSpec& spec, size_t input, Scratch& scratch) {
+Narrow narrow(Device& device, const NodeSpec& spec, size_t input, DType type, Scratch& scratch) {
   Narrow operand{input, spec.inputs[input].numel()};
-  if (spec.inputs[input].dtype == DType::bf16) return operand;
-  operand.convert = device.function("convert", "convert", {define("FROM", DType::f32), define("TO", DType::bf16)});
+  if (spec.inputs[input].dtype == type) return operand;
+  require(spec.inputs[input].dtype == DType::f32, "operands are of two 16-bit types");
+  operand.convert = device.function("convert", "convert", {define("FROM", DType::f32), define("TO", type)});
   operand.scratch_at = scratch.take(static_cast<size_t>(operand.count) * 2);
   return operand;
 }
@@ -76,26 +77,31 @@ struct Finish {
   bool is_plain() const { return bias < 0 && residual < 0 && point < 0 && !activates && out == DType::f32; }
 };
 
-// The whole finish inside cuBLASLt, where it has one: bias, a float32 residual, gelu by tanh of and to bfloat16, its gradient.
+// The whole finish inside cuBLASLt, where it has one: bias, a float32 residual, gelu by tanh of and to 16 bits, its gradient.
 std::optional<LtPlan> joined(LtPlan plan, const Finish& finish) {
+  const DType type = plan.operands;
   plan.result = finish.out;
   plan.has_bias = finish.bias >= 0;
   if (finish.residual >= 0 && (finish.out != DType::f32 || finish.gelu)) return std::nullopt;
   if (!finish.gelu) return plan;
-  // cuBLASLt keeps and reads the point of gelu as bfloat16, in rows of whole 16 bytes.
-  if (finish.gelu != 1 || plan.n % 8 != 0 || finish.out != DType::bf16) return std::nullopt;
-  if (finish.activates && finish.activated == DType::bf16) plan.gelu = LtPlan::Gelu::forward;
-  else if (finish.point >= 0 && finish.bias < 0 && finish.point_type == DType::bf16) plan.gelu = LtPlan::Gelu::gradient;
+  // cuBLASLt keeps and reads the point of gelu in the result's type, in rows of whole 16 bytes.
+  if (finish.gelu != 1 || plan.n % 8 != 0 || finish.out != type) return std::nullopt;
+  if (finish.activates && finish.activated == type) plan.gelu = LtPlan::Gelu::forward;
+  else if (finish.point >= 0 && finish.bias < 0 && finish.point_type == type) plan.gelu = LtPlan::Gelu::gradient;
   else return std::nullopt;
   return plan;
 }
 
-class Bf16Product final : public Kernel {
+class NarrowProduct final : public Kernel {
  public:
-  Bf16Product(const NodeSpec& spec, Device& device, const LtPlan& shape)
-      : device_(device), finish_(spec, shape.m, shape.n), count_(shape.m * shape.n), a_(narrow(device, spec, 0, scratch_)), b_(narrow(device, spec, 1, scratch_)) {
+  NarrowProduct(const NodeSpec& spec, DType type, Device& device, const LtPlan& shape)
+      : device_(device),
+        finish_(spec, shape.m, shape.n),
+        count_(shape.m * shape.n),
+        a_(narrow(device, spec, 0, type, scratch_)),
+        b_(narrow(device, spec, 1, type, scratch_)) {
     LtPlan plan = shape;
-    plan.operands = DType::bf16;
+    plan.operands = type;
     if (count_ == 0) return;
     require(shape.k > 0 || finish_.is_plain(), "an empty product has no finish");
     if (shape.k == 0) return;
@@ -104,7 +110,7 @@ class Bf16Product final : public Kernel {
         product_ = LtProduct(device, *whole);
         is_joined_ = true;
         // A bias has the result's dtype.
-        if (finish_.bias >= 0 && finish_.out == DType::bf16) bias_ = narrow(device, spec, static_cast<size_t>(finish_.bias), scratch_);
+        if (finish_.bias >= 0 && finish_.out == type) bias_ = narrow(device, spec, static_cast<size_t>(finish_.bias), type, scratch_);
       }
     } catch (const Unsupported&) {
     }
@@ -243,9 +249,9 @@ std::unique_ptr<Kernel> make_product(const NodeSpec& spec, Device& device) {
   plan.k = shapes.a_shape[rank - 1];
   plan.transpose_a = spec.attrs.flag("transposeA", false);
   plan.transpose_b = spec.attrs.flag("transposeB", false);
-  if (multiplies_in_bf16(spec)) {
-    require(rank == 2 && spec.attrs.text("activation", "linear") == "linear", "a bf16 product is one of two matrices, without activation");
-    return std::make_unique<Bf16Product>(spec, device, plan);
+  if (const std::optional<DType> type = narrow_operands(spec)) {
+    require(rank == 2 && spec.attrs.text("activation", "linear") == "linear", "a product in 16 bits is one of two matrices, without activation");
+    return std::make_unique<NarrowProduct>(spec, *type, device, plan);
   }
   return std::make_unique<FloatProduct>(spec, device, shapes, plan);
 }

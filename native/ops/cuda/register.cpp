@@ -13,6 +13,7 @@ void register_cuda_gelu();
 void register_cuda_cross_entropy();
 void register_cuda_embedding();
 void register_cuda_random();
+void register_cuda_loss_scale();
 void register_cuda_column_sum();
 void register_cuda_copies();
 void register_cuda_collectives();
@@ -34,6 +35,7 @@ void register_all() {
   register_cuda_cross_entropy();
   register_cuda_embedding();
   register_cuda_random();
+  register_cuda_loss_scale();
   register_cuda_column_sum();
   register_cuda_copies();
   register_cuda_collectives();

@@ -17,7 +17,7 @@ inline void same_type(const TensorType& a, const TensorType& b) {
 inline void sized(const TensorType& type, int64_t numel) { require(type.numel() == numel, "a tensor has the wrong size"); }
 inline void is(const TensorType& type, DType dtype) { require(type.dtype == dtype, "a tensor has the wrong dtype"); }
 inline void is_float(const TensorType& type) { is(type, DType::f32); }
-inline void is_any_float(const TensorType& type) { require(type.dtype == DType::f32 || type.dtype == DType::bf16, "a tensor must be float"); }
+inline void is_any_float(const TensorType& type) { require(type.dtype == DType::f32 || is_half(type.dtype), "a tensor must be float"); }
 // The result is as the first input.
 inline void keeps_type(const NodeSpec& spec) { same_type(spec.inputs[0], out(spec)); }
 inline void keeps_size(const NodeSpec& spec) { same_size(spec.inputs[0], out(spec)); }

@@ -32,6 +32,10 @@ void add_elementwise_rules(Rules& rules) {
   rules.add({"Diag"}, same_dtype);
   rules.add({"OneHot"}, [](const NodeSpec& s) { require(s.attrs.integer("depth") >= 0, "depth must not be negative"); });
   rules.add({"BroadcastArgs"}, [](const NodeSpec& s) { is(out(s), DType::i32); });
+  rules.add({"MerakLossScale"}, [](const NodeSpec& s) {
+    is_float(out(s));
+    sized(out(s), 1);
+  });
   rules.add({"MerakRandom"}, [](const NodeSpec& s) {
     for (const int64_t dim : s.attrs.ints("shape")) require(dim >= 0, "shape must not be negative");
     require(s.attrs.ints("shape") == out(s).shape || numel(s.attrs.ints("shape")) == out(s).numel(), "the result has the wrong size");

@@ -1,7 +1,7 @@
 // Matrix products: in float32, int32 and bfloat16, with what is fused to them, and in int8.
 #include "ops/cpu/contracts/checks.h"  // checks of tensors
 #include "ops/cpu/contracts/rules.h"   // Rules
-#include "ops/cpu/matmul_bf16.h"       // multiplies_in_bf16
+#include "ops/cpu/matmul_bf16.h"       // narrow_operands
 #include "ops/cpu/matmul_plan.h"       // plan_matmul
 
 namespace merak::contracts {
@@ -13,7 +13,7 @@ void multiplies(const NodeSpec& spec) {
   double size = 1;
   for (const int64_t dim : plan_matmul(spec).c_shape) size *= static_cast<double>(dim);
   require(size == static_cast<double>(out(spec).numel()), "the result does not fit the operands");
-  if (multiplies_in_bf16(spec)) return;  // whose finish looks at the rest
+  if (narrow_operands(spec)) return;  // whose finish looks at the rest
   require(spec.outputs.size() == 1 && spec.inputs.size() <= 3 && (spec.inputs.size() == 3) == (spec.input("bias") == 2),
           "a product takes a bias and nothing else");
   require(out(spec).dtype == (spec.inputs[0].dtype == DType::i32 ? DType::i32 : DType::f32), "the result has the wrong dtype");
@@ -31,7 +31,7 @@ void multiplies_quantised(const NodeSpec& spec) {
 void add_product_rules(Rules& rules) {
   rules.add({"BatchMatMul", "_FusedMatMul"}, multiplies);
   rules.add({"MerakProduct"}, [](const NodeSpec& s) {
-    require(s.inputs.size() >= 2 && multiplies_in_bf16(s), "a product with a finish multiplies in bfloat16");
+    require(s.inputs.size() >= 2 && narrow_operands(s).has_value(), "a product with a finish multiplies in 16 bits");
     multiplies(s);
   });
   rules.add({"MerakQuantisedMatMul"}, multiplies_quantised);

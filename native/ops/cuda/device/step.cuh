@@ -2,14 +2,15 @@
 #pragma once
 
 // Why a step's update must leave everything as it is.
-enum { MERAK_FINITE = 0, MERAK_LOSS_NOT_FINITE = 1, MERAK_ACTIVATION_NAN = 2, MERAK_NORM_NOT_FINITE = 4, MERAK_INDEX_OUTSIDE = 8 };
+enum { MERAK_FINITE = 0, MERAK_LOSS_NOT_FINITE = 1, MERAK_ACTIVATION_NAN = 2, MERAK_NORM_NOT_FINITE = 4, MERAK_INDEX_OUTSIDE = 8, MERAK_OVERFLOW = 16 };
 
 struct MerakStep {
   unsigned long long seed;
   unsigned step;
   int micro;           // of the program running
   float learning_rate;
-  float scale;         // gradients are multiplied by it before anything is made of them: the mean, a loss scale taken back
+  float scale;         // gradients are multiplied by it before anything is made of them: the mean
+  float loss_scale;    // the loss has been multiplied by it (1: not at all); gradients are divided by it
   float clip;          // then by this: 1 unless the gradients are clipped
   float correction1;   // Adam: 1 / (1 - beta1^t) and 1 / (1 - beta2^t), t counting this update
   float correction2;
