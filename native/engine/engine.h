@@ -78,7 +78,10 @@ class Engine {
   void set_updates(int64_t updates) { updates_ = updates; }
   // Of the next step.
   const LossScaleState& loss_scale() const { return loss_scale_; }
-  void set_loss_scale(const LossScaleState& state) { loss_scale_ = state; }
+  // Nothing where the plan does not scale its loss.
+  void set_loss_scale(const LossScaleState& state) {
+    if (plan_.loss_scale.is_on()) loss_scale_ = state;
+  }
   StepResult run(const std::string& name, const StepInput& input);
   void abort(const std::string& reason);
   // Resident bytes of each arena, and 'workspace': what kernels use beside the arenas.

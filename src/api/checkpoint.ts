@@ -42,7 +42,7 @@ export async function loadCheckpoint(cluster: Cluster, plan: Plan, path: string)
       }
     }
     const progress = sameOptimizer ? index.progress : { ...index.progress, updates: 0 };
-    await cluster.setUpdates(progress.updates);
+    await cluster.setUpdates(progress.updates, progress.lossScaling);
     return progress;
   } finally {
     await checkpoint.close();

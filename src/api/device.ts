@@ -19,9 +19,12 @@ export type DeviceName = DeviceKind;
  * @throws MerakError engine/unsupported when 'native' or 'cuda' was asked for by name and cannot run the plan; engine/no-gpu
  */
 export async function pickDevice(plan: Plan, options: Options): Promise<DeviceName> {
+  const isScaled = plan.ranks.some(({ lossScale }) => lossScale !== undefined);
+  if (isScaled && options.device === 'tfjs') throw needsGpu('the tfjs runtime');
   if (options.device === 'tfjs') return 'tfjs';
   const problem = nativeProblem(plan, options);
   if (wantsCuda(options)) requireGpus(numGpusWanted(options));
+  if (isScaled && !targetsCuda(options)) throw needsGpu('the processor');
   if (problem === undefined) return numGpusFor(options) > 0 ? 'cuda' : 'native';
   if (options.device === 'native' || wantsCuda(options)) throw problem;
   process.stderr.write(
@@ -39,6 +42,15 @@ export function likelyDevice(options: Options): DeviceName {
   if (wantsCuda(options)) requireGpus(numGpusWanted(options));
   if (nativeKernels(options) === undefined) return 'tfjs';
   return numGpusFor(options) > 0 ? 'cuda' : 'native';
+}
+
+function needsGpu(received: string): MerakError {
+  return new MerakError('engine/unsupported', 'float16 is computed on GPUs only', {
+    path: 'precision',
+    expected: 'an NVIDIA GPU (--device cuda)',
+    received,
+    hint: 'train with precision bf16, which needs no loss scale and runs everywhere',
+  });
 }
 
 function nativeProblem(plan: Plan, options: Options): MerakError | undefined {

@@ -26,6 +26,8 @@ export interface ReportData {
   stepSeconds?: number;
   samplesPerSecond?: number;
   tokensPerSecond?: number;
+  /** Of float16: the scale of the next step, and the steps that overflowed and updated nothing. */
+  lossScaling?: { readonly scale: number; readonly overflows: readonly number[] };
   peakBytes?: PeakBytes[];
   profile?: ProfileData;
   evaluation?: Logs;

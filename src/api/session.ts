@@ -52,6 +52,7 @@ export class Session {
   /** Where training stands, counting the steps already sent out. */
   progress: Progress;
   private running: Promise<Running> | undefined;
+  private lastStep: Promise<unknown> = Promise.resolve();
   private restoreFrom: string | undefined;
   /** Where the next fit begins after a restore; any other fit begins at its own start. */
   private profiler: Profiler | undefined;
@@ -155,11 +156,36 @@ export class Session {
     batch: HostBatch,
     position: { epoch: number; batch: number; learningRate: ((step: number) => number) | undefined },
   ): Promise<Logs> {
-    const { step, updates, seed } = this.progress;
-    this.progress = { step: step + 1, epoch: position.epoch, batch: position.batch + 1, updates: updates + 1, seed };
+    const { step, updates } = this.progress;
+    this.progress = {
+      ...this.progress,
+      step: step + 1,
+      epoch: position.epoch,
+      batch: position.batch + 1,
+      updates: updates + 1,
+    };
     const learningRate = position.learningRate?.(step) ?? learningRateOf(this.optimizer);
-    const { result } = await this.run('train', batch, step, learningRate);
-    return { ...result.metrics };
+    const taken = this.run('train', batch, step, learningRate).then(({ result }) => {
+      this.noteLossScaling(step, result.lossScaling);
+      return { ...result.metrics };
+    });
+    this.lastStep = taken;
+    return taken;
+  }
+
+  /** A step that overflowed was no update. */
+  private noteLossScaling(step: number, now: StepResult['lossScaling']): void {
+    if (now === undefined) return;
+    const { scale, goodSteps, overflowed } = now;
+    const updates = this.progress.updates - (overflowed ? 1 : 0);
+    this.progress = { ...this.progress, updates, lossScaling: { scale, goodSteps } };
+    const { lossScaling = { scale, overflows: [] } } = this.report.data;
+    this.report.data.lossScaling = {
+      scale,
+      overflows: overflowed ? [...lossScaling.overflows, step] : lossScaling.overflows,
+    };
+    if (overflowed)
+      printLine(`merak: step ${step} overflowed float16 and updated nothing; the loss scale is now ${scale}`);
   }
 
   finishEpoch(epoch: number, stopped: boolean): void {
@@ -280,6 +306,8 @@ export class Session {
 
   async checkpoint(path: string): Promise<void> {
     const { cluster, planned } = await this.current();
+    // Until a step has ended, nobody knows whether it was an update.
+    await this.lastStep.catch(() => {});
     await saveCheckpoint(cluster, planned.plan, path, this.progress);
   }
 

@@ -31,6 +31,8 @@ export interface BackwardBuilder {
   readonly inputs: readonly GraphInput[];
   addInput(name: string, value: Value): ValueId;
   addScalar(value: number): ValueId;
+  /** What the step multiplies the loss by (MerakLossScale): known to the device only. */
+  addLossScale(): ValueId;
   /** a + b; whichever is zero is dropped. */
   add(a: ValueId, b: ValueId, place: Place): ValueId;
   isZero(id: ValueId): boolean;
@@ -165,6 +167,8 @@ export function backwardBuilder(forward: Graph): BackwardBuilder {
     },
     addScalar: (value) =>
       addConstant({ shape: [], dtype: 'float32', batchDim: -1 }, Float32Array.of(value), { scope: '' }),
+    addLossScale: () =>
+      call('MerakLossScale', [], [], {}, [{ shape: [], dtype: 'float32', batchDim: -1 }], { scope: '' })[0] ?? 0,
     add: (a, b, place) => call('Add', [a, b], ['a', 'b'], {}, [typeAt(a)], place)[0] ?? a,
     inline(graph, bindings, place) {
       const mapped = new Map<ValueId, ValueId>();

@@ -16,6 +16,8 @@ export interface DifferentiateOptions {
   readonly arriving?: readonly boolean[];
   /** Per received/k: whether the stage before wants its gradient. By default all of float32. */
   readonly wanted?: readonly boolean[];
+  /** Whether the loss is multiplied by the step's loss scale, and all gradients with it. By default not. */
+  readonly scalesLoss?: boolean;
 }
 
 /**
@@ -45,7 +47,8 @@ export function differentiate(stage: Stage, options: DifferentiateOptions = {}):
   const outputGradients = forward.outputs.map(({ name, value }, index) => {
     if (!reached.has(value) || options.arriving?.[index] === false) return null;
     if (name.startsWith('sent/')) return builder.addInput(`gradient/${name}`, typeOf(forward, value));
-    if (name === 'loss') accumulate(value, seed(builder, typeOf(forward, value)), { scope: '' });
+    if (name === 'loss')
+      accumulate(value, seed(builder, typeOf(forward, value), options.scalesLoss === true), { scope: '' });
     return null;
   });
   forward.outputs.forEach(({ value }, index) => {
@@ -111,8 +114,8 @@ function backThrough(
   }
 }
 
-function seed(builder: BackwardBuilder, loss: Value): ValueId {
-  if (loss.shape.length === 0) return builder.addScalar(1);
+function seed(builder: BackwardBuilder, loss: Value, isScaled: boolean): ValueId {
+  if (loss.shape.length === 0) return isScaled ? builder.addLossScale() : builder.addScalar(1);
   throw new MerakError('autodiff/no-gradient', 'the loss is not a scalar', {
     expected: '[]',
     received: `[${loss.shape}]`,

@@ -13,6 +13,8 @@ export const progressSchema = z.strictObject({
   /** Optimizer updates made (Adam's bias correction). */
   updates: z.number().int().min(0),
   seed: z.number().int().min(0),
+  /** Of float16: what the loss is multiplied by, and for how many good steps in a row it has been. */
+  lossScaling: z.strictObject({ scale: z.number().min(1), goodSteps: z.number().int().min(0) }).optional(),
 });
 export type Progress = z.output<typeof progressSchema>;
 

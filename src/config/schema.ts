@@ -51,9 +51,30 @@ export const optionsSchema = z.strictObject({
     ),
   tfjsBackend: z.string().default('cpu').describe('backend of the tfjs device: cpu, wasm, tensorflow, ...'),
   precision: z
-    .enum(['f32', 'bf16'])
+    .enum(['f32', 'tf32', 'bf16', 'f16'])
     .default('f32')
-    .describe('of training: f32, or bf16 (mixed: products in bfloat16; weights, sums, norms and the loss in float32)'),
+    .describe(
+      'of training: f32; tf32 (as f32, but GPUs may round operands of products to 19 bits); bf16 or f16 (mixed: products ' +
+        'in 16 bits; weights, sums, norms and the loss in float32; f16 scales the loss and needs a GPU)',
+    ),
+  lossScale: z
+    .number()
+    .min(1)
+    .max(2 ** 64)
+    .default(65536)
+    .describe('of f16: what the loss is multiplied by at first, so that small gradients do not vanish'),
+  lossScaleGrowth: z
+    .number()
+    .min(1)
+    .default(2)
+    .describe('of f16: what the scale is multiplied by after lossScaleInterval steps in a row without an overflow'),
+  lossScaleInterval: degree.default(2000).describe('of f16: steps without an overflow after which the scale grows'),
+  lossScaleBackoff: z
+    .number()
+    .gt(0)
+    .lt(1)
+    .default(0.5)
+    .describe('of f16: what the scale is multiplied by after an overflow (that step updates nothing)'),
   threadsPerWorker: degree.optional().describe('threads per worker (default: cores / workers, at least 1)'),
   seed: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(0).describe('seed of every random number'),
   clipNorm: z.number().min(0).default(0).describe('global gradient norm to clip to; 0 is off'),

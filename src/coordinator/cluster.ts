@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { MerakError } from '../errors.js';
 import type { Executable, Plan } from '../plan/plan.js';
 import type { DeviceKind } from '../runtime/createDevice.js';
-import type { StepInput, StepResult } from '../runtime/device.js';
+import type { LossScaling, StepInput, StepResult } from '../runtime/device.js';
 import type { Invitation } from './environment.js';
 import { WorkerGroup } from './group.js';
 import { logFileOf, newLogDirectory } from './logs.js';
@@ -27,7 +27,7 @@ export interface Cluster {
   /** `index` into RankPlan.parameters; the data is the rank's shard. */
   write(rank: number, index: number, kind: 'value' | number, data: Float32Array | Int32Array): Promise<void>;
   read(rank: number, index: number, kind: 'value' | number): Promise<Float32Array | Int32Array>;
-  setUpdates(updates: number): Promise<void>;
+  setUpdates(updates: number, lossScaling?: LossScaling): Promise<void>;
   /** Per rank, bytes allocated by arena. */
   measuredBytes(): Promise<Readonly<Record<string, number>>[]>;
   /** Rejects with the first MerakError when the group dies, once no process of it is left. */

@@ -80,7 +80,7 @@ export function localCluster(options: LocalClusterOptions): Cluster {
     },
     write: (_rank, index, kind, data) => enqueue(() => opened().write(index, kind, data)),
     read: (_rank, index, kind) => enqueue(() => opened().read(index, kind)),
-    setUpdates: (updates) => enqueue(() => opened().setUpdates(updates)),
+    setUpdates: (updates, lossScaling) => enqueue(() => opened().setUpdates(updates, lossScaling)),
     measuredBytes: () => enqueue(() => [opened().measuredBytes()]),
     async close() {
       await queue;

@@ -1,5 +1,5 @@
 /** The messages of proto/coordinator.proto as TypeScript sees them after decoding. */
-import type { ArenaHandle } from '../runtime/device.js';
+import type { ArenaHandle, LossScaling, StepResult } from '../runtime/device.js';
 
 /** A message whose `kind` names the one field of `Fields` that is set. */
 export type OneOf<Fields> = {
@@ -63,6 +63,7 @@ export interface WireResult {
   readonly outputs: readonly WireTensor[];
   readonly seconds: number;
   readonly waitSeconds: number;
+  readonly lossScaling?: StepResult['lossScaling'] | null;
   /** Empty when nothing was recorded. */
   readonly spans: Uint8Array;
 }
@@ -89,7 +90,7 @@ export type CommandKinds = {
   connect: Handles;
   write: ParameterChunk;
   read: ReadParameter;
-  setUpdates: number;
+  setUpdates: { readonly updates: number; readonly lossScaling?: LossScaling | null };
   run: Run;
   measure: Nothing;
   shutdown: Nothing;

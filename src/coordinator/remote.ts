@@ -120,8 +120,9 @@ export function remoteCluster(group: WorkerGroup, options: RemoteOptions): Clust
       });
     },
 
-    async setUpdates(updates) {
-      const body: CommandBody = { kind: 'setUpdates', setUpdates: updates };
+    async setUpdates(updates, lossScaling) {
+      const state = lossScaling === undefined ? { updates } : { updates, lossScaling };
+      const body: CommandBody = { kind: 'setUpdates', setUpdates: state };
       await everyone(
         'setting the number of updates',
         stepSeconds,
@@ -159,8 +160,16 @@ function wireRun(executable: string, input: StepInput): Run {
   return { executable, step, seed, learningRate, timeoutSeconds, inputs: wireTensors(inputs), record };
 }
 
-function stepResult({ metrics, gradientNorm, outputs, seconds, waitSeconds, spans }: WireResult): StepResult {
-  const result = { metrics, gradientNorm, outputs: arraysFromWire(outputs), seconds, waitSeconds };
+function stepResult(wire: WireResult): StepResult {
+  const { metrics, gradientNorm, outputs, seconds, waitSeconds, spans, lossScaling } = wire;
+  const result = {
+    metrics,
+    gradientNorm,
+    outputs: arraysFromWire(outputs),
+    seconds,
+    waitSeconds,
+    ...(lossScaling && { lossScaling }),
+  };
   return spans.byteLength === 0 ? result : { ...result, spans: doublesFromBytes(spans) };
 }
 

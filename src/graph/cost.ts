@@ -3,7 +3,7 @@ import { booleanAttr, numberOrNumbersAttr, stringAttr } from './attrs.js';
 import type { DType, Graph, Node, Value, ValueId } from './graph.js';
 
 export function elementBytes(dtype: DType | NonNullable<Value['storedAs']>): number {
-  if (dtype === 'bfloat16') return 2;
+  if (dtype === 'bfloat16' || dtype === 'float16') return 2;
   return dtype === 'bool' || dtype === 'int8' ? 1 : 4;
 }
 

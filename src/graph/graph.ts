@@ -14,8 +14,8 @@ export interface Value {
   readonly dtype: DType;
   /** The dim that grows with the batch (found by tracing at two batch sizes), or -1. */
   readonly batchDim: number;
-  /** How programs keep the value: float32 ones as bfloat16 (autocast), int32 ones within [-127, 127] as int8 (quantisation). */
-  readonly storedAs?: 'bfloat16' | 'int8';
+  /** How programs keep the value: float32 ones as bfloat16 or float16 (autocast), int32 ones within [-127, 127] as int8 (quantisation). */
+  readonly storedAs?: 'bfloat16' | 'float16' | 'int8';
 }
 
 /** One kernel call. `kernel`, input names and `attrs` are exactly tfjs's (`ENGINE.runKernel(kernel, inputs, attrs)`). */

@@ -46,8 +46,8 @@ export interface SpacePlan {
   readonly numSlots: number;
 }
 
-/** What programs compute on: graph dtypes, bfloat16 where autocast stores a value so, and int8 where quantisation does. */
-export type ProgramDType = DType | 'bfloat16' | 'int8';
+/** What programs compute on: graph dtypes, bfloat16 or float16 where autocast stores a value so, and int8 where quantisation does. */
+export type ProgramDType = DType | 'bfloat16' | 'float16' | 'int8';
 
 /** A tensor of a program and where it lies: `arena + space.base + slot * space.bytesPerSlot + offset`. */
 export interface ProgramValue {
@@ -263,6 +263,16 @@ export interface Workspace {
 /** Asks the device what an executable's kernels will take there. */
 export type WorkspaceOf = (executable: Executable, rank: Pick<RankPlan, 'persistentSpaces'>) => Workspace;
 
+/** Dynamic loss scaling (Micikevicius et al. 2018, section 3.2), so that gradients kept in float16 do not vanish. */
+export interface LossScalePlan {
+  readonly initial: number;
+  /** The scale is multiplied by it after `interval` steps in a row without an overflow. */
+  readonly growth: number;
+  readonly interval: number;
+  /** The scale is multiplied by it after an overflow, which leaves everything else as it was on every rank. */
+  readonly backoff: number;
+}
+
 export interface RankPlan {
   readonly rank: number;
   readonly coordinates: Coordinates;
@@ -276,6 +286,8 @@ export interface RankPlan {
   readonly optimizer: OptimizerPlan;
   /** Global-norm clipping threshold; 0 is off. */
   readonly clipNorm: number;
+  /** Of float16; absent where the loss is not scaled. */
+  readonly lossScale?: LossScalePlan;
   readonly executables: readonly Executable[];
 }
 

@@ -3,7 +3,7 @@ import { MerakError } from '../errors.js';
 import { PERSISTENT_SPACES, WORKING_SPACES } from './plan.js';
 
 export const DTYPES = ['float32', 'int32', 'bool'] as const;
-export const PROGRAM_DTYPES = [...DTYPES, 'bfloat16', 'int8'] as const;
+export const PROGRAM_DTYPES = [...DTYPES, 'bfloat16', 'int8', 'float16'] as const;
 export const SPACES = [...PERSISTENT_SPACES, ...WORKING_SPACES] as const;
 export const LAYOUTS = ['replicate', 'shard', 'partial'] as const;
 export const INITIALIZERS = ['constant', 'uniform', 'normal', 'truncatedNormal'] as const;

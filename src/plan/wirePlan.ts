@@ -149,6 +149,7 @@ export function rankPlanFromWire(wire: WireRankPlan): RankPlan {
     stateBuckets: wire.stateBuckets.map(bucketFromWire),
     optimizer: optimizerFromWire(wire.optimizer),
     clipNorm: wire.clipNorm,
+    ...(wire.lossScale ? { lossScale: wire.lossScale } : {}),
     executables: wire.executables.map(executableFromWire),
   };
 }

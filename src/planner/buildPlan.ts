@@ -10,7 +10,7 @@ import { buildRankExecutable } from '../plan/executable.js';
 import { workspaceBytes } from '../plan/memoryReport.js';
 import { buildGroups, chunkLayoutOf, coordinatesOf, numRanks } from '../plan/mesh.js';
 import { layOutParameters, numMoments } from '../plan/parameters.js';
-import type { Executable, Mesh, OptimizerPlan, Plan, RankPlan, WorkspaceOf } from '../plan/plan.js';
+import type { Executable, LossScalePlan, Mesh, OptimizerPlan, Plan, RankPlan, WorkspaceOf } from '../plan/plan.js';
 import type { RecomputeMode } from '../recompute/saved.js';
 import type { SequenceParallel } from '../tensorparallel/search.js';
 import { localShape } from '../tensorparallel/shards.js';
@@ -28,6 +28,9 @@ import { microBatchSizeOf, withFloatMetrics } from './prepare.js';
 import { type SplitGraph, splitByParameters, splitTraining } from './split.js';
 import { chooseSubBatches } from './subBatches.js';
 import { summariseStages } from './summary.js';
+
+/** As usual in the field. */
+export const DEFAULT_LOSS_SCALE: LossScalePlan = { initial: 2 ** 16, growth: 2, interval: 2000, backoff: 0.5 };
 
 export interface PlanInput {
   /** Traced in mode 'train' at the micro-batch size, optimised. */
@@ -59,6 +62,8 @@ export interface PlanInput {
   readonly fusesChains?: boolean | undefined;
   /** Global-norm threshold; 0 (default) is off. */
   readonly clipNorm?: number | undefined;
+  /** Of precision 'f16', which cannot do without. Default: DEFAULT_LOSS_SCALE. */
+  readonly lossScale?: LossScalePlan | undefined;
   readonly seed?: number | undefined;
   /** Per rank. */
   readonly memoryLimitBytes?: number | undefined;
@@ -149,6 +154,7 @@ export function buildPlan(input: PlanInput): Plan {
       stateBuckets: layout.stateBuckets,
       optimizer,
       clipNorm: input.clipNorm ?? 0,
+      ...(input.precision === 'f16' && { lossScale: input.lossScale ?? DEFAULT_LOSS_SCALE }),
     };
   });
 

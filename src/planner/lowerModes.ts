@@ -173,7 +173,9 @@ function differentiateStages(
 }
 
 function differentiateStage(stage: Stage, context: LoweringContext, arriving: boolean[] | undefined): Derivative {
-  const expanded = expandDerivative(differentiate(stage, arriving === undefined ? {} : { arriving }));
+  const expanded = expandDerivative(
+    differentiate(stage, { scalesLoss: context.precision === 'f16', ...(arriving !== undefined && { arriving }) }),
+  );
   const graph = withGlobalBatch(expanded.graph, context.numMicroBatches * context.mesh.dp);
   const fused = fuseDerivative({ ...expanded, graph }, context.precision ?? 'f32');
   return overlapDerivative(fused, subPipelineOf(context));

@@ -82,7 +82,10 @@ export function profileShards(
 
 function profileShard(stage: Stage, isLast: boolean, costs: ProgramCosts, options: ProfileOptions): Costed {
   const { precision = 'f32', workspaceOf } = options;
-  const derivative = fuseDerivative(expandDerivative(differentiate(stage)), precision);
+  const derivative = fuseDerivative(
+    expandDerivative(differentiate(stage, { scalesLoss: precision === 'f16' })),
+    precision,
+  );
   const present = (values: readonly (ValueId | null)[]) => values.filter((value) => value !== null);
   const arriving = packMessage(derivative.graph, present(derivative.outputGradients));
   const returning = packMessage(derivative.graph, present(derivative.receivedGradients));

@@ -37,10 +37,18 @@ export interface StepResult {
   /** Output name -> all micro-batches concatenated (predict, last stage). */
   readonly outputs: ReadonlyMap<string, HostArray>;
   readonly seconds: number;
+  /** Of the next step, where the plan scales its loss; `overflowed`: this one has changed nothing else. */
+  readonly lossScaling?: LossScaling & { readonly overflowed: boolean };
   /** Seconds of `seconds` spent waiting for peers. */
   readonly waitSeconds: number;
   /** What happened when, as `decodeSpans` reads it; absent unless asked for, and on devices that do not record. */
   readonly spans?: Float64Array;
+}
+
+/** What the loss is multiplied by, and for how many good steps in a row it has been. */
+export interface LossScaling {
+  readonly scale: number;
+  readonly goodSteps: number;
 }
 
 /** A rank's executor. Every method rejects with a MerakError. */
@@ -55,8 +63,8 @@ export interface Device {
   /** `index` into RankPlan.parameters; `kind` 'value' or moment number. The data is the local shard. */
   write(index: number, kind: 'value' | number, data: ParameterArray): Promise<void>;
   read(index: number, kind: 'value' | number): Promise<Float32Array | Int32Array>;
-  /** How many updates the optimizer has made (Adam's bias correction); restored from checkpoints. */
-  setUpdates(updates: number): void;
+  /** How many updates the optimizer has made (Adam's bias correction), and its loss scale; restored from checkpoints. */
+  setUpdates(updates: number, lossScaling?: LossScaling): void;
   run(executable: string, input: StepInput): Promise<StepResult>;
   /** Makes a run in flight reject with comm/aborted; callable at any time. */
   abort(reason: string): void;

@@ -46,7 +46,7 @@ export function commandRunner(device: Device): CommandRunner {
         return;
       }
       case 'setUpdates':
-        device.setUpdates(command.setUpdates);
+        device.setUpdates(command.setUpdates.updates, command.setUpdates.lossScaling ?? undefined);
         return reply({ kind: 'done', done: {} });
       case 'run': {
         const { executable, step, seed, learningRate, timeoutSeconds, inputs, record } = command.run;

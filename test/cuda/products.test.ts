@@ -1,6 +1,8 @@
 /** Products on the stand-in card: transposed, batched, accumulating, in bfloat16 with every finish. */
-import { describe, it } from 'vitest';
-import { expectAlike, type Stored, tensor } from './card.js';
+import { describe, expect, it } from 'vitest';
+import type { Attrs } from '../../src/graph/graph.js';
+import { loadAddon } from '../../src/runtime/native/addon.js';
+import { expectAlike, nodeOf, relativeError, type Stored, type Tensor, tensor } from './card.js';
 
 const float = (shape: readonly number[], dtype: Stored = 'float32') => ({ shape, dtype });
 
@@ -34,6 +36,30 @@ describe('float32', () => {
   it.each(['linear', 'relu', 'relu6', 'elu', 'sigmoid', 'leakyrelu'])('bias and %s', (activation) => {
     const inputs = { a: tensor([6, 5], 1), b: tensor([5, 9], 2), bias: tensor([9], 3) };
     expectAlike('_FusedMatMul', inputs, [float([6, 9])], { activation });
+  });
+});
+
+describe('tf32', () => {
+  /** To 10 bits of fraction, ties to even. */
+  function rounded(one: Tensor): Tensor {
+    const data = Float32Array.from(one.data);
+    const bits = new Uint32Array(data.buffer);
+    for (let i = 0; i < bits.length; i++) bits[i] = (bits[i]! + 0xfff + ((bits[i]! >>> 13) & 1)) & 0xffffe000;
+    return { ...one, data };
+  }
+  it.each([undefined, 'tf32'])('precision %s asks cuBLASLt for its arithmetic', (precision) => {
+    const inputs = { a: tensor([9, 21], 1), b: tensor([21, 7], 2) };
+    const attrs: Attrs = precision === undefined ? {} : { precision };
+    const node = nodeOf('BatchMatMul', inputs, [float([9, 7])], attrs);
+    const product = (a: Tensor, b: Tensor) => [...loadAddon().runKernel(node, [a.data, b.data])[0]!];
+    const [got] = loadAddon().runCudaKernel(node, [inputs.a.data, inputs.b.data]);
+    const errors = {
+      exact: relativeError([...got!], product(inputs.a, inputs.b)),
+      rounded: relativeError([...got!], product(rounded(inputs.a), rounded(inputs.b))),
+    };
+    const [near, far] = precision === 'tf32' ? [errors.rounded, errors.exact] : [errors.exact, errors.rounded];
+    expect(near).toBeLessThan(1e-6);
+    expect(far).toBeGreaterThan(1e-5);
   });
 });
 

@@ -12,6 +12,7 @@ namespace {
 
 enum : int { kSuccess = 0, kInvalidValue = 7, kNotSupported = 15 };
 enum : int { kF32 = 0, kF16 = 2, kBf16 = 14 };
+enum : int { kComputeF32 = 68, kComputeTf32 = 77 };
 enum : unsigned { kBias = 4, kGelu = 32, kDgelu = 64, kAux = 128, kBgradWithDgelu = 16, kBgradA = 256, kBgradB = 512 };
 
 struct Desc {
@@ -111,6 +112,7 @@ bool is_supported(const Desc& desc, const Layout& a, const Layout& b, const Layo
   if (a.type != kF32 && c.type != kF32 && a.type != c.type) return false;
   if (a.type == kF32 && c.type != kF32) return false;
   if (desc.pointer_mode != 0 || desc.scale != 0) return false;
+  if (desc.compute != kComputeF32 && !(desc.compute == kComputeTf32 && a.type == kF32)) return false;
   switch (desc.epilogue) {
     case 1: case kBias: case kGelu: case kGelu | kBias: case kBgradA: case kBgradB: break;
     // With an auxiliary matrix cublasLt wants its rows aligned.
@@ -131,6 +133,9 @@ bool fits(const Desc& desc, const Layout& a, const Layout& b, const Layout& c, c
          d.is_valid() && a.batch == d.batch && b.batch == d.batch;
 }
 
+// As the tensor cores take float32 operands in tf32: 10 bits of fraction.
+float to_tf32(float x) { return x - x == 0 ? float_of((bits_of(x) + 0xfff + (bits_of(x) >> 13 & 1)) & 0xffffe000u) : x; }
+
 struct Call {
   Desc desc;
   float alpha, beta;
@@ -150,14 +155,15 @@ void multiply(const Call& call, int64_t index) {
   void* bias = desc.bias ? shifted(desc.bias, index * desc.bias_stride, vector_type) : nullptr;
   void* aux = desc.aux ? shifted(desc.aux, index * desc.aux_stride, aux_type) : nullptr;
 
+  const auto rounded = [&](float x) { return desc.compute == kComputeTf32 ? to_tf32(x) : x; };
   std::vector<float> left(m * k), sums(m);
   for (uint64_t l = 0; l < k; l++)
-    for (uint64_t i = 0; i < m; i++) left[l * m + i] = load(a, call.la.type, desc.trans_a ? call.la.at(l, i) : call.la.at(i, l));
+    for (uint64_t i = 0; i < m; i++) left[l * m + i] = rounded(load(a, call.la.type, desc.trans_a ? call.la.at(l, i) : call.la.at(i, l)));
   std::vector<float> bias_gradient(desc.epilogue == (kDgelu | kAux | kBgradWithDgelu) ? m : 0, 0.0f);
   for (uint64_t j = 0; j < n; j++) {
     std::fill(sums.begin(), sums.end(), 0.0f);
     for (uint64_t l = 0; l < k; l++) {
-      const float x = load(b, call.lb.type, desc.trans_b ? call.lb.at(j, l) : call.lb.at(l, j));
+      const float x = rounded(load(b, call.lb.type, desc.trans_b ? call.lb.at(j, l) : call.lb.at(l, j)));
       const float* column = left.data() + l * m;
       for (uint64_t i = 0; i < m; i++) sums[i] += column[i] * x;
     }

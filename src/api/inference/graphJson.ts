@@ -16,7 +16,7 @@ const schema = z.object({
       shape: z.array(z.int().min(0)),
       dtype: z.enum(['float32', 'int32', 'bool']),
       batchDim: z.int(),
-      storedAs: z.enum(['bfloat16', 'int8']).optional(),
+      storedAs: z.enum(['bfloat16', 'float16', 'int8']).optional(),
     }),
   ),
   nodes: z.array(

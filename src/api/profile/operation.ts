@@ -65,6 +65,7 @@ function parameterOf(program: Program, node: ProgramNode, parameters: readonly R
 const DTYPES: Readonly<Record<ProgramValue['dtype'], string>> = {
   float32: 'f32',
   bfloat16: 'bf16',
+  float16: 'f16',
   int8: 'i8',
   int32: 'i32',
   bool: 'bool',

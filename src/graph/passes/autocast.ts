@@ -1,13 +1,16 @@
-/** Mixed precision: large products in bfloat16, and what only they read stored so. Sums, norms, softmax, loss and weights stay float32. */
+/** Mixed precision: large products in bfloat16 or float16, and what only they read stored so. Sums, norms, softmax, loss and weights stay float32. */
 import { numElements } from '../cost.js';
 import type { Graph, Node, Value, ValueId } from '../graph.js';
-import { joinProducts } from './joinProducts.js';
+import { isNarrowProduct, joinProducts } from './joinProducts.js';
 import { liveNodes } from './liveNodes.js';
+
+/** The 16-bit floats that tensor cores multiply. */
+export type NarrowPrecision = 'bf16' | 'f16';
 
 /** Below so many multiplications a product is too small to gain from rounding its operands. */
 const LEAST_PRODUCT = 32 ** 3;
 
-/** Kernels that can leave outputs in bfloat16 (positions of them); products in bfloat16 can leave all of theirs. */
+/** Kernels that can leave outputs in 16 bits (positions of them); products in 16 bits can leave all of theirs. */
 const ROUNDS: Readonly<Record<string, readonly number[]>> = {
   MerakLayerNorm: [0],
   MerakGelu: [0],
@@ -15,7 +18,7 @@ const ROUNDS: Readonly<Record<string, readonly number[]>> = {
   MerakPackedAttention: [0],
   MerakPackedAttentionGrad: [0],
 };
-/** Inputs that kernels take in bfloat16. */
+/** Inputs that kernels take in 16 bits. */
 const TAKES: Readonly<Record<string, readonly string[]>> = {
   MerakPackedAttention: ['qkv'],
   MerakPackedAttentionGrad: ['dy', 'out', 'qkv'],
@@ -24,22 +27,29 @@ const TAKES: Readonly<Record<string, readonly string[]>> = {
   MerakLayerNormGrad: ['dy'],
 };
 const PRODUCT_TAKES: readonly string[] = ['a', 'b', 'point'];
+/** What a value of each precision is stored as. */
+const STORED_AS = { bf16: 'bfloat16', f16: 'float16' } as const;
 const VIEWS: ReadonlySet<string> = new Set(['Reshape', 'Identity', 'ExpandDims']);
 
 /**
- * Marks every BatchMatMul of two matrices with `precision: 'bf16'`, joins to it what follows (joinProducts), and stores an activation
- * as bfloat16 when nothing but such products and kernels that take it so reads it. `fixed` are values whose type others rely on:
+ * Marks every BatchMatMul of two matrices with `precision`, joins to it what follows (joinProducts), and stores an activation
+ * as bfloat16 (float16) when nothing but such products and kernels that take it so reads it. `fixed` are values whose type others rely on:
  * outputs, messages, gradients.
  */
-export function autocast(graph: Graph, numForwardNodes: number, fixed: ReadonlySet<ValueId>): Graph {
+export function autocast(
+  graph: Graph,
+  numForwardNodes: number,
+  fixed: ReadonlySet<ValueId>,
+  precision: NarrowPrecision,
+): Graph {
   const marked = graph.nodes.map((node) =>
-    isLargeProduct(graph, node) ? { ...node, attrs: { ...node.attrs, precision: 'bf16' } } : node,
+    isLargeProduct(graph, node) ? { ...node, attrs: { ...node.attrs, precision } } : node,
   );
   const relied = new Set([...fixed, ...[...graph.outputs, ...graph.updates].map(({ value }) => value)]);
-  return storeNarrow(joinProducts({ ...graph, nodes: marked }, numForwardNodes, relied), relied);
+  return storeNarrow(joinProducts({ ...graph, nodes: marked }, numForwardNodes, relied), relied, STORED_AS[precision]);
 }
 
-function storeNarrow(graph: Graph, fixed: ReadonlySet<ValueId>): Graph {
+function storeNarrow(graph: Graph, fixed: ReadonlySet<ValueId>, storedAs: 'bfloat16' | 'float16'): Graph {
   const { nodes } = graph;
   const readers = new Map<ValueId, { node: Node; name: string }[]>();
   const live = liveNodes(graph, fixed);
@@ -60,7 +70,7 @@ function storeNarrow(graph: Graph, fixed: ReadonlySet<ValueId>): Graph {
     ...graph.updates.map(({ value }) => value),
   ]);
 
-  /** The value and its views, when all their readers take bfloat16; else undefined. */
+  /** The value and its views, when all their readers take 16 bits; else undefined. */
   function storable(value: ValueId): ValueId[] | undefined {
     if (held.has(value)) return undefined;
     const all = [value];
@@ -69,14 +79,14 @@ function storeNarrow(graph: Graph, fixed: ReadonlySet<ValueId>): Graph {
         const views = storable(node.outputs[0] ?? -1);
         if (views === undefined) return undefined;
         all.push(...views);
-      } else if (!takesBf16(graph, node, name)) return undefined;
+      } else if (!takesNarrow(graph, node, name)) return undefined;
     }
     return all;
   }
 
   const stored = new Set<ValueId>();
   for (const node of nodes) {
-    const isProduct = node.attrs.precision === 'bf16';
+    const isProduct = isNarrowProduct(node);
     node.outputs.forEach((output, position) => {
       const can = isProduct ? readers.has(output) : ROUNDS[node.kernel]?.includes(position) && isReadByProduct(output);
       if (can) for (const value of storable(output) ?? []) stored.add(value);
@@ -84,12 +94,11 @@ function storeNarrow(graph: Graph, fixed: ReadonlySet<ValueId>): Graph {
   }
   function isReadByProduct(value: ValueId): boolean {
     return (readers.get(value) ?? []).some(
-      ({ node }) =>
-        node.attrs.precision === 'bf16' || (VIEWS.has(node.kernel) && isReadByProduct(node.outputs[0] ?? -1)),
+      ({ node }) => isNarrowProduct(node) || (VIEWS.has(node.kernel) && isReadByProduct(node.outputs[0] ?? -1)),
     );
   }
 
-  const values = graph.values.map((value, id): Value => (stored.has(id) ? { ...value, storedAs: 'bfloat16' } : value));
+  const values = graph.values.map((value, id): Value => (stored.has(id) ? { ...value, storedAs } : value));
   return {
     ...graph,
     values,
@@ -111,8 +120,8 @@ function isLargeProduct(graph: Graph, node: Node): boolean {
   return numElements(graph.values[node.outputs[0] ?? -1]?.shape ?? []) * inner >= LEAST_PRODUCT;
 }
 
-function takesBf16(graph: Graph, node: Node, name: string): boolean {
-  if (node.attrs.precision === 'bf16') return PRODUCT_TAKES.includes(name);
+function takesNarrow(graph: Graph, node: Node, name: string): boolean {
+  if (isNarrowProduct(node)) return PRODUCT_TAKES.includes(name);
   return TAKES[node.kernel]?.includes(name) || (node.kernel === 'Sum' && sumsRows(graph, node));
 }
 

@@ -1,4 +1,4 @@
-/** What follows a product in bfloat16 becomes part of it: bias, residual, gelu and gelu's gradient never travel through memory alone. */
+/** What follows a product in bfloat16 or float16 becomes part of it: bias, residual, gelu and gelu's gradient never travel through memory alone. */
 import type { Graph, Node, ValueId } from '../graph.js';
 import { hasExchangeBetween } from './exchanges.js';
 import { liveNodes } from './liveNodes.js';
@@ -20,7 +20,7 @@ interface Joined {
 }
 
 /**
- * Products marked `precision: 'bf16'` become MerakProduct where the next and only readers of their result add a bias row, add a
+ * Products marked `precision: 'bf16'` or `'f16'` become MerakProduct where the next and only readers of their result add a bias row, add a
  * residual of the same size, apply gelu, or multiply by gelu's slope. The joined node stands where the last of them stood. The first
  * `numForwardNodes` nodes keep their number: the others are left dead for whoever lowers the graph. `fixed` values keep their nodes.
  */
@@ -127,7 +127,7 @@ export function joinProducts(graph: Graph, numForwardNodes: number, fixed: Reado
 
   const joined = new Map<number, Joined>();
   nodes.forEach((node, index) => {
-    if (node.kernel !== 'BatchMatMul' || node.attrs.precision !== 'bf16') return;
+    if (node.kernel !== 'BatchMatMul' || !isNarrowProduct(node)) return;
     const found = join(node, index);
     if (found === undefined || found.replaces.some((at) => joined.has(at))) return;
     if (hasExchangeBetween(nodes, index, found.replaces.at(-1) ?? index)) return;
@@ -149,6 +149,11 @@ export function joinProducts(graph: Graph, numForwardNodes: number, fixed: Reado
     }),
     values,
   };
+}
+
+/** Whether autocast has marked the node as a product of operands of 16 bits. */
+export function isNarrowProduct({ attrs }: Node): boolean {
+  return attrs.precision === 'bf16' || attrs.precision === 'f16';
 }
 
 /** The kernel's results have this shape, whatever views lay between the product and them. */

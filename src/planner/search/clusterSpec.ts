@@ -114,13 +114,21 @@ function fromFile(path: string, precision: Precision): ClusterPlan {
   });
 }
 
+/** Tensor cores multiply both 16-bit floats at the same rate. */
+const ARITHMETIC: Readonly<Record<Precision, DevicePrecision>> = {
+  f32: 'float32',
+  tf32: 'tf32',
+  bf16: 'bfloat16',
+  f16: 'bfloat16',
+};
+
 function build(
   { hosts, devicesPerHost, device: deviceName, hostLink, network, memoryBytes }: z.output<typeof clusterSchema>,
   precision: Precision,
   origin: string,
   name: string,
 ): ClusterPlan {
-  const arithmetic: DevicePrecision = precision === 'bf16' ? 'bfloat16' : 'float32';
+  const arithmetic = ARITHMETIC[precision];
   const device = at(`${origin}: device`, () => deviceByName(deviceName, arithmetic));
   const linkOf = (key: string, given: z.output<typeof linkSchema>): Link =>
     at(`${origin}: ${key}`, () => (typeof given === 'string' ? linkByName(given) : { name: key, ...given }));

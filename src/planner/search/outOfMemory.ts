@@ -29,7 +29,7 @@ export function outOfMemory(
     path: request.cluster.name,
     expected: `at most ${formatBytes(limitBytes)} per worker`,
     received: `${needs} at the least, with ${closest === undefined ? 'any layout' : describeChoice(closest.choice)}`,
-    hint: `${more}; or use workers with ${needs}, or a smaller batch${request.precision === 'bf16' ? '' : ', or bf16'}`,
+    hint: `${more}; or use workers with ${needs}, or a smaller batch${request.precision === 'bf16' || request.precision === 'f16' ? '' : ', or bf16'}`,
   });
 }
 

@@ -5,7 +5,7 @@ import { MerakError } from '../../errors.js';
 import type { Attrs, DType } from '../../graph/graph.js';
 import { packageFile } from '../../packageFiles.js';
 import type { Executable, Group, RankPlan, Workspace } from '../../plan/plan.js';
-import type { ArenaHandle, HostArray, ParameterArray } from '../device.js';
+import type { ArenaHandle, HostArray, LossScaling, ParameterArray, StepResult } from '../device.js';
 
 export interface TensorSpec {
   readonly shape: readonly number[];
@@ -39,6 +39,7 @@ export interface NativeStepResult {
   readonly gradientNorm: number;
   readonly seconds: number;
   readonly waitSeconds: number;
+  readonly lossScaling?: NonNullable<StepResult['lossScaling']>;
   readonly spans?: Float64Array;
 }
 
@@ -76,7 +77,7 @@ export interface NativeEngine {
   connect(handles: readonly ArenaHandle[]): Promise<void>;
   write(index: number, moment: number, data: HostArray | ParameterArray): Promise<void>;
   read(index: number, moment: number): Promise<ParameterArray>;
-  setUpdates(updates: number): Promise<void>;
+  setUpdates(updates: number, lossScaling?: LossScaling): Promise<void>;
   run(executable: string, input: NativeStepInput): Promise<NativeStepResult>;
   abort(reason: string): void;
   measuredBytes(): Record<string, number>;

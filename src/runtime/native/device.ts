@@ -1,7 +1,7 @@
 /** A rank's plan on the native engine. */
 import { MerakError } from '../../errors.js';
 import type { Executable, RankPlan } from '../../plan/plan.js';
-import type { ArenaHandle, Device, ParameterArray, StepInput, StepResult } from '../device.js';
+import type { ArenaHandle, Device, LossScaling, ParameterArray, StepInput, StepResult } from '../device.js';
 import {
   type CollectiveTime,
   type CudaPlace,
@@ -68,11 +68,11 @@ export class NativeDevice implements Device {
     return data instanceof Int8Array ? Int32Array.from(data) : data;
   }
 
-  setUpdates(updates: number): void {
+  setUpdates(updates: number, lossScaling?: LossScaling): void {
     try {
       // Fails only when the engine is closed meanwhile.
       this.#open()
-        .setUpdates(updates)
+        .setUpdates(updates, lossScaling)
         .catch(() => {});
     } catch (error) {
       throw toMerakError(error);

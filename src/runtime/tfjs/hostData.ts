@@ -6,7 +6,7 @@ import type { HostArray, ParameterArray } from '../device.js';
 
 /** tfjs computes in float32 what a plan keeps in bfloat16, in int32 what it keeps in int8. */
 export function tensorDType(dtype: ProgramDType): DType {
-  if (dtype === 'bfloat16') return 'float32';
+  if (dtype === 'bfloat16' || dtype === 'float16') return 'float32';
   return dtype === 'int8' ? 'int32' : dtype;
 }
 
