@@ -5,7 +5,7 @@ import { dirname } from 'node:path';
 import { MerakError } from '../errors.js';
 import { calibrateDevice } from '../planner/costs/calibrate.js';
 import { fitLink } from '../planner/costs/fitLink.js';
-import type { Profile } from '../planner/costs/profile.js';
+import { PROFILE_VERSION, type Profile } from '../planner/costs/profile.js';
 import { profilePath } from '../planner/costs/profileFile.js';
 import { timeCalls } from '../runtime/native/timeCalls.js';
 import { timeLink } from '../runtime/native/timeLink.js';
@@ -20,7 +20,7 @@ export async function measureProfile(threads: number): Promise<Profile> {
   const device = await calibrateDevice((calls) => timeCalls(calls, { ranks, threads }), 'cpu', totalmem());
   const times = await timeLink();
   return {
-    version: 3,
+    version: PROFILE_VERSION,
     measuredAt: new Date().toISOString(),
     machine: cpus()[0]?.model.trim() ?? 'unknown',
     threads,

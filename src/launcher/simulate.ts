@@ -58,7 +58,9 @@ export async function simulateCommand(flags: Readonly<Record<string, unknown>>):
   });
   const costs = { forward, recompute, backward, weight, hop: send };
   process.stdout.write(`${drawSchedule(schedule, { costs, recomputes })}\n`);
-  process.stdout.write(`step ${result.stepSeconds}, bubble ${(100 * result.bubble).toFixed(1)} %\n`);
+  process.stdout.write(
+    `step ${Number(result.stepSeconds.toPrecision(6))}, bubble ${(100 * result.bubble).toFixed(1)} %\n`,
+  );
   if (options.trace !== undefined) await writeResult('--trace', options.trace, JSON.stringify(chromeTrace(result)));
   if (options.svg !== undefined) {
     const title = `${schedule.name}, ${options.stages} stages, ${options.microBatches} micro-batches`;

@@ -33,7 +33,7 @@ export function drawSchedule(schedule: Schedule, options: DrawOptions = {}): str
     return clip(`stage ${stage}  ${cells.join('').trimEnd()}`, options.width ?? 160);
   });
   const idle = rows.map((row) => total - row.reduce((busy, task) => busy + task.end - task.start, 0));
-  return [...lines, `${schedule.name}: ${total} units; idle per stage ${idle.join(' ')}`].join('\n');
+  return [...lines, `${schedule.name}: ${short(total)} units; idle per stage ${idle.map(short).join(' ')}`].join('\n');
 }
 
 function unitCosts(schedule: Schedule): Omit<TaskCosts, 'recomputes'> {
@@ -48,4 +48,9 @@ function clip(line: string, width: number): string {
 /** A stage's timeline as `F0@0 RB0@13 ...`, each task at its start. */
 export function listTimeline(schedule: Schedule, costs: TaskCosts): string[] {
   return timeline(schedule, costs).map((row) => row.map((task) => `${task.label}@${task.start}`).join(' '));
+}
+
+/** Without the last digits of sums in floating point. */
+function short(value: number): number {
+  return Number(value.toPrecision(6));
 }

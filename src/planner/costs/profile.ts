@@ -4,6 +4,9 @@ import { MerakError } from '../../errors.js';
 import type { Link } from '../../pipeline/network.js';
 import type { DeviceModel } from './device.js';
 
+/** Grows with what is measured. */
+export const PROFILE_VERSION = 3;
+
 const positive = z.number().positive();
 const curve = z
   .array(z.strictObject({ size: positive, rate: positive }))
@@ -14,7 +17,7 @@ const curve = z
 const link = z.strictObject({ name: z.string(), latencySeconds: z.number().min(0), bytesPerSecond: positive });
 
 const profileSchema = z.strictObject({
-  version: z.literal(3),
+  version: z.literal(PROFILE_VERSION),
   /** ISO date and time. */
   measuredAt: z.string(),
   machine: z.string(),
@@ -34,7 +37,7 @@ const profileSchema = z.strictObject({
 });
 
 export interface Profile {
-  readonly version: 3;
+  readonly version: typeof PROFILE_VERSION;
   readonly measuredAt: string;
   readonly machine: string;
   /** Of each rank. */

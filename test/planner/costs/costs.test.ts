@@ -1,6 +1,9 @@
 /** The cost model: tables, rates, rooflines, collectives, fits, profiles; properties and known values. */
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { MerakError } from '../../../src/errors.js';
 import { leastSide, nodeFlops } from '../../../src/graph/cost.js';
 import type { Graph, Node } from '../../../src/graph/graph.js';
@@ -15,6 +18,7 @@ import { fitLink } from '../../../src/planner/costs/fitLink.js';
 import { LINK_NAMES, LINKS, linkByName } from '../../../src/planner/costs/links.js';
 import { rooflineCosts, timedCosts } from '../../../src/planner/costs/operatorCosts.js';
 import { parseProfile } from '../../../src/planner/costs/profile.js';
+import { readProfile } from '../../../src/planner/costs/profileFile.js';
 import { programSeconds } from '../../../src/planner/costs/programSeconds.js';
 import { flat, rateAt } from '../../../src/planner/costs/rates.js';
 
@@ -298,6 +302,17 @@ describe('calibration', () => {
     const [few, many] = [measured.kernelFlops!.Conv2D!.at(0)!, measured.kernelFlops!.Conv2D!.at(-1)!];
     expect([few.size, many.size]).toEqual([3, 128]);
     expect(many.rate / few.rate).toBeGreaterThan(2);
+  });
+
+  it('a profile of an earlier version stops no run', () => {
+    const said = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+    const file = join(mkdtempSync(join(tmpdir(), 'merak-test-')), 'profile.json');
+    writeFileSync(file, JSON.stringify({ version: 2, device: {} }, null, 2));
+    expect(readProfile(file)).toBeUndefined();
+    expect(String(said.mock.calls[0]?.[0])).toContain('version 2');
+    writeFileSync(file, '{}');
+    expect(failure(() => readProfile(file)).path).toContain(file);
+    said.mockRestore();
   });
 
   it('a bad profile names the key', () => {
