@@ -7,9 +7,6 @@ namespace merak {
 namespace {
 
 const std::set<std::string> kViews = {"Reshape", "Identity", "ExpandDims", "MerakFanOut"};
-// Kernels that take `accumulate`: their output may be added to where it lies.
-const std::set<std::string> kAccumulating = {"BatchMatMul", "_FusedMatMul", "MerakEmbeddingGrad", "MerakColumnSum"};
-
 // Kernels that may keep their second input, a weight, in the layout they like.
 const std::set<std::string> kProducts = {"BatchMatMul", "_FusedMatMul", "MerakProduct", "MerakQuantisedMatMul"};
 
@@ -20,19 +17,15 @@ class Rewriter {
   explicit Rewriter(const Program& program) : program_(program), nodes_(program.nodes), dropped_(nodes_.size(), false) {
     // What is rewritten is looked at before its kernel's contract is.
     for (const ProgramNode& node : nodes_) {
-      const size_t least = is_view(node) || node.kernel == "MerakAccumulate" ? 1 : node.kernel == "Add" || node.kernel == "BatchMatMul" ? 2 : 0;
+      const size_t least = is_view(node) ? 1 : node.kernel == "Add" || node.kernel == "BatchMatMul" ? 2 : 0;
       if (least > 0 && (node.inputs.size() < least || node.outputs.size() != 1)) throw std::runtime_error(node.kernel + ": the number of inputs or outputs is wrong");
     }
-    producer_.assign(program.values.size(), -1);
     num_uses_.assign(program.values.size(), 0);
-    for (size_t i = 0; i < nodes_.size(); i++) {
-      for (const int value : nodes_[i].inputs) num_uses_[value]++;
-      for (const int value : nodes_[i].outputs) producer_[value] = static_cast<int>(i);
-    }
+    for (const ProgramNode& node : nodes_)
+      for (const int value : node.inputs) num_uses_[value]++;
   }
 
   void rewrite() {
-    for (size_t i = 0; i < nodes_.size(); i++) join_accumulation(i);
     for (size_t i = 0; i < nodes_.size(); i++)
       if (!dropped_[i] && does_nothing(nodes_[i])) dropped_[i] = true;
     for (size_t i = 0; i + 1 < nodes_.size(); i++) join_bias(i);
@@ -51,28 +44,6 @@ class Rewriter {
     const ProgramValue &x = value(a), &y = value(b);
     if (x.space != y.space) return false;
     return x.offset < y.offset + static_cast<int64_t>(y.type.bytes()) && y.offset < x.offset + static_cast<int64_t>(x.type.bytes());
-  }
-
-  // gradient += reshape(product(a, b)), all used once, becomes gradient += product(a, b) in one kernel. Earlier than the program
-  // said, which is safe: nothing but accumulations touches `gradients` inside a program.
-  void join_accumulation(size_t index) {
-    ProgramNode& accumulate = nodes_[index];
-    if (accumulate.kernel != "MerakAccumulate" || value(accumulate.outputs[0]).space != Space::gradients) return;
-    std::vector<size_t> views;
-    int source = accumulate.inputs[0];
-    for (;;) {
-      const int producer = producer_[source];
-      if (producer < 0 || num_uses_[source] != 1 || value(source).space != Space::scratch) return;
-      if (!is_view(nodes_[producer])) break;
-      views.push_back(static_cast<size_t>(producer));
-      source = nodes_[producer].inputs[0];
-    }
-    ProgramNode& product = nodes_[producer_[source]];
-    if (!kAccumulating.contains(product.kernel) || product.outputs.size() != 1 || product.attrs.has("accumulate")) return;
-    product.attrs.values["accumulate"] = true;
-    product.outputs[0] = accumulate.outputs[0];
-    for (const size_t view : views) dropped_[view] = true;
-    dropped_[index] = true;
   }
 
   size_t next_kept(size_t index) const {
@@ -106,7 +77,7 @@ class Rewriter {
   const Program& program_;
   std::vector<ProgramNode> nodes_;
   std::vector<bool> dropped_;
-  std::vector<int> producer_, num_uses_;
+  std::vector<int> num_uses_;
 };
 
 // The node as it is when nothing was added before; empty kernel name when there is no such form.

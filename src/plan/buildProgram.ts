@@ -4,6 +4,7 @@ import { valueBytes } from '../graph/cost.js';
 import type { Graph, Node, ValueId } from '../graph/graph.js';
 import { fuseChains } from '../graph/passes/fuseChains.js';
 import { tensorType } from '../partitioner/producers.js';
+import { joinAccumulations } from './joinAccumulations.js';
 import { assignOffsets, type Lifetime } from './memory.js';
 import type { Program, ProgramNode, ProgramValue, Space } from './plan.js';
 
@@ -36,17 +37,19 @@ export interface ProgramInput {
   readonly addressOf: (storage: ValueId) => Address | undefined;
 }
 
-interface Step {
+/** A node to run. */
+export interface Step {
   readonly node: Omit<ProgramNode, 'inputs' | 'outputs'>;
   readonly inputs: readonly ValueId[];
   readonly outputs: readonly ValueId[];
+  /** Where its one output goes, in place of the address of a value. */
   readonly target?: Address;
 }
 
 /** Scratch is laid out by liveness; a view (Reshape, Identity) of scratch keeps its source alive. */
 export function buildProgram(given: ProgramInput): { readonly program: Program; readonly scratchBytes: number } {
   const input = given.fusesChains === true ? withChains(given) : given;
-  const steps = orderSteps(input);
+  const steps = joinAccumulations(orderSteps(input), (value) => input.addressOf(input.storageOf[value] ?? value));
   const scratch = layOutScratch(input, steps);
   const values: ProgramValue[] = [];
   const indexOf = new Map<ValueId, number>();
@@ -69,7 +72,7 @@ export function buildProgram(given: ProgramInput): { readonly program: Program; 
   const nodes = steps.map((step): ProgramNode => {
     const inputs = step.inputs.map(reference);
     if (step.target === undefined) return { ...step.node, inputs, outputs: step.outputs.map(reference) };
-    values.push(describe(step.inputs[0] ?? 0, step.target));
+    values.push(describe((step.outputs[0] ?? step.inputs[0])!, step.target));
     return { ...step.node, inputs, outputs: [values.length - 1] };
   });
   return { program: { kind: input.kind, values, nodes }, scratchBytes: scratch.totalBytes };
@@ -118,7 +121,7 @@ function layOutScratch(
 ): { offsetOf: Map<ValueId, number>; totalBytes: number } {
   const lifetimes = new Map<ValueId, Lifetime>();
   steps.forEach((step, at) => {
-    for (const id of [...step.inputs, ...step.outputs]) {
+    for (const id of step.target === undefined ? [...step.inputs, ...step.outputs] : step.inputs) {
       const storage = input.storageOf[id] ?? id;
       if (input.addressOf(storage) !== undefined) continue;
       const known = lifetimes.get(storage);

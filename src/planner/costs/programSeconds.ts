@@ -22,13 +22,19 @@ const VIEWS: ReadonlySet<string> = new Set(['Reshape', 'Identity', 'ExpandDims',
 export function programGraph(program: Program): Graph {
   return {
     values: program.values.map(asGraphValue),
-    nodes: program.nodes,
+    nodes: program.nodes.map(withoutTarget),
     inputs: [],
     parameters: [],
     constants: [],
     outputs: [],
     updates: [],
   };
+}
+
+/** A product takes no longer for adding to what is there. */
+function withoutTarget<N extends Pick<Node, 'attrs'>>(node: N): N {
+  const { accumulate, ...attrs } = node.attrs;
+  return accumulate === undefined ? node : { ...node, attrs };
 }
 
 /**

@@ -86,7 +86,7 @@ export async function runProgram(
           : runNode(context, node, inputs, microBatch, input);
       await run.observe?.(node, inputs, outputs, index);
       restoreBackend(backend);
-      if (node.kernel === 'MerakAccumulate' && run.replay === undefined)
+      if ((node.kernel === 'MerakAccumulate' || node.attrs.accumulate === true) && run.replay === undefined)
         accumulate(context, node, typeAt(node.outputs[0] ?? -1), outputs, run.slots);
       else
         outputs.forEach((tensor, position) => {

@@ -21,9 +21,9 @@ const [BATCH, LENGTH, VOCABULARY] = [8, 64, 96];
 
 type Layout = Pick<PlanInput, 'mesh' | 'numMicroBatches' | 'schedule' | 'precision' | 'recompute' | 'memoryLimitBytes'>;
 
-function planOf(layout: Layout, numLayers = 4): Plan {
+function planOf(layout: Layout, numLayers = 4, vocabularySize = VOCABULARY): Plan {
   const user = gpt({
-    vocabularySize: VOCABULARY,
+    vocabularySize,
     contextLength: LENGTH,
     numLayers,
     numHeads: 4,
@@ -76,12 +76,6 @@ describe('planned and measured bytes of a GPT', () => {
     pp2: { mesh: { dp: 1, tp: 1, pp: 2 }, numMicroBatches: 4 },
     tp2: { mesh: { dp: 1, tp: 2, pp: 1 }, numMicroBatches: 2 },
   };
-  /**
-   * Of a small model the parts that do not grow with it weigh most. In bf16 its stages come out up to 3 % too large: the plan has a place in
-   * scratch for every weight's gradient, which the engine's products add where they belong without touching it.
-   */
-  const limitOf = (numLayers: number, { mesh, precision }: Layout): number =>
-    numLayers === 2 && mesh?.pp === 2 && precision === 'bf16' ? 0.03 : 0.02;
   for (const numLayers of [4, 2]) {
     for (const [name, layout] of Object.entries(layouts)) {
       for (const precision of ['f32', 'bf16'] as const) {
@@ -92,13 +86,22 @@ describe('planned and measured bytes of a GPT', () => {
             const { peakBytes, workspaceBytes } = rankMemory(plan.ranks[rank]!);
             expect(workspaceBytes).toBeGreaterThan(0);
             const off = Math.abs(peakBytes / bytes - 1);
-            expect(off, `planned ${peakBytes}, measured ${bytes}`).toBeLessThan(
-              limitOf(numLayers, { ...layout, precision }),
-            );
+            expect(off, `planned ${peakBytes}, measured ${bytes}`).toBeLessThan(0.02);
           }
         });
       }
     }
+  }
+
+  // The gradients of the table are the largest values there are: added up in place, they have none in scratch.
+  for (const precision of ['f32', 'bf16'] as const) {
+    it(`a large vocabulary, ${precision}`, async () => {
+      const plan = planOf({ ...layouts.dp2!, precision }, 2, 5000);
+      for (const [rank, bytes] of (await measure(plan)).entries()) {
+        const { peakBytes } = rankMemory(plan.ranks[rank]!);
+        expect(Math.abs(peakBytes / bytes - 1), `planned ${peakBytes}, measured ${bytes}`).toBeLessThan(0.02);
+      }
+    });
   }
 
   it('a limit counts what kernels take: recomputation makes room for them', () => {
