@@ -5,11 +5,13 @@ import { autocast, type NarrowPrecision } from '../graph/passes/autocast.js';
 import { joinResiduals } from '../graph/passes/joinResiduals.js';
 import { packAttention } from '../graph/passes/packAttention.js';
 import { roundProducts } from '../graph/passes/roundProducts.js';
+import { joinSteps } from './joinSteps.js';
 
 export type Precision = 'f32' | 'tf32' | NarrowPrecision;
 
 /** The same derivative with other nodes between the values that the rest of the plan names; the number of forward nodes stays. */
-export function fuseDerivative(derivative: Derivative, precision: Precision): Derivative {
+export function fuseDerivative(differentiated: Derivative, precision: Precision): Derivative {
+  const derivative = joinSteps(differentiated);
   const { numForwardNodes } = derivative;
   const gradients = [...derivative.parameterGradients, ...derivative.receivedGradients, ...derivative.outputGradients];
   const fixed = new Set(gradients.filter((value): value is ValueId => value !== null));
