@@ -1,8 +1,10 @@
 /** Spearman's rho of cosines with human scores, by pair of languages. */
 import * as tf from '@tensorflow/tfjs';
 import { jit, metrics } from '../../index.js';
+import { encodeSentences } from '../words/encode.js';
 import type { ScoredPairs } from '../words/parallelText.js';
-import { encodeSentences, type Vocabulary, wordsOf } from '../words/vocabulary.js';
+import { wordsOf } from '../words/split.js';
+import type { Vocabulary } from '../words/vocabulary.js';
 import type { SentenceEncoder } from './model.js';
 
 /** By `en-de` and so on: the first sentence in the one language, the second in the other. */

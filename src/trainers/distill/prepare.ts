@@ -3,8 +3,10 @@ import type * as tf from '@tensorflow/tfjs';
 import type { TrainerContext } from '../context.js';
 import { readCorpus } from '../whiten/corpus.js';
 import { crossLingualTable, type Document, inOneWorker } from '../words/crossLingual.js';
+import { encodeSentences, idOf, SPECIAL_WORDS } from '../words/encode.js';
 import { readAligned, type ScoredPairs, stsbFile } from '../words/parallelText.js';
-import { encodeSentences, makeVocabulary, type Vocabulary, wordsOf } from '../words/vocabulary.js';
+import { wordsOf } from '../words/split.js';
+import { makeVocabulary, type Vocabulary } from '../words/vocabulary.js';
 import { checkChain } from './chains.js';
 import type { DistillConfig } from './config.js';
 import { teach } from './teacher.js';
@@ -49,7 +51,10 @@ export async function prepare(context: TrainerContext<DistillConfig>): Promise<P
   const corpus = await readCorpus(config.teacherCorpus.map((file) => data.path(file)));
   const exactly = inOneWorker(context);
   const [fitted, first, second] = await teach(exactly, texts(ENGLISH), corpus, [test.first, test.second]);
-  const vocabulary = makeVocabulary([...sentences.values()].flat(), { minCount: config.minCount });
+  const vocabulary = makeVocabulary([...sentences.values()].flat(), {
+    minCount: config.minCount,
+    special: SPECIAL_WORDS,
+  });
   const table = config.latentStart ? await initialTable(exactly, sentences, vocabulary) : null;
   context.log.info(
     `${vocabulary.words.length} words, ${sentences.get(ENGLISH)!.length} parallel sentences in ${all.join(', ')}`,
@@ -73,12 +78,12 @@ async function initialTable(
 ): Promise<tf.Tensor2D> {
   const { contextWords, hiddenSize: size } = context.config;
   const english = sentences.get(ENGLISH)!;
-  const contexts = makeVocabulary(english, { maxSize: contextWords });
-  const contextIds = english.map((words) => words.map(contexts.idOf));
+  const contexts = makeVocabulary(english, { maxSize: contextWords, special: SPECIAL_WORDS });
+  const contextIds = english.map((words) => words.map((word) => idOf(contexts, word)));
   function* documents(): Generator<Document> {
     for (const rows of sentences.values()) {
       for (const [row, words] of rows.entries())
-        yield { words: words.map(vocabulary.idOf), contexts: contextIds[row]! };
+        yield { words: words.map((word) => idOf(vocabulary, word)), contexts: contextIds[row]! };
     }
   }
   const [numWords, numContexts] = [vocabulary.words.length, contexts.words.length];

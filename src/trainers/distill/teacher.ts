@@ -2,9 +2,10 @@
 import { readers } from '../../index.js';
 import type { TrainerContext } from '../context.js';
 import { momentsOf } from '../statistics/moments.js';
-import { makeVocabulary, wordsOf } from '../text/words.js';
 import { sentenceVectors } from '../whiten/sentences.js';
 import { whitenAll, whitenings } from '../whiten/transform.js';
+import { plainWordsOf } from '../words/split.js';
+import { makeVocabulary } from '../words/vocabulary.js';
 import { trainWordVectors } from '../wordVectors/train.js';
 import type { DistillConfig } from './config.js';
 
@@ -22,8 +23,8 @@ export async function teach(
   others: readonly (readonly string[])[],
 ): Promise<readonly Float32Array[]> {
   const { hiddenSize, teacherContexts: numContexts, window, minCount } = context.config;
-  const texts = [...sentences, ...corpus].map(wordsOf);
-  const vocabulary = makeVocabulary(texts, minCount);
+  const texts = [...sentences, ...corpus].map(plainWordsOf);
+  const vocabulary = makeVocabulary(texts, { minCount });
   const options = { ...WORD_VECTORS, dimensions: hiddenSize, numContexts, window, seed: context.seed };
   const vectors = await trainWordVectors(context, 'teacher', texts, vocabulary, options);
   const group = await context.spmd();

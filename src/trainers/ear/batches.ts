@@ -1,6 +1,7 @@
 /** Pairs of streams as batches. */
 import { type BatchSource, data } from '../../index.js';
-import { type EncodedSentences, encodeSentences, UNKNOWN_ID, type Vocabulary } from '../words/vocabulary.js';
+import { type EncodedSentences, encodeSentences } from '../words/encode.js';
+import type { Vocabulary } from '../words/vocabulary.js';
 import type { EarConfig, Variant } from './config.js';
 import type { Labelled } from './data.js';
 import { perturb, type Synonyms } from './synonyms.js';
@@ -45,7 +46,7 @@ export function trainingBatches(
 
 function known(synonyms: Synonyms, vocabulary: Vocabulary): Synonyms {
   const entries = [...synonyms].map(
-    ([word, neighbours]) => [word, neighbours.filter((one) => vocabulary.idOf(one) !== UNKNOWN_ID)] as const,
+    ([word, neighbours]) => [word, neighbours.filter((one) => vocabulary.ids.has(one))] as const,
   );
   return new Map(entries);
 }

@@ -2,7 +2,7 @@
 import { MerakError, readers } from '../../index.js';
 import type { TrainerContext } from '../context.js';
 import { readAligned, stsbFile } from '../words/parallelText.js';
-import { wordsOf } from '../words/vocabulary.js';
+import { wordsOf } from '../words/split.js';
 import type { EarConfig } from './config.js';
 import { readSynonyms, type Synonyms } from './synonyms.js';
 

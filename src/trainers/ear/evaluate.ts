@@ -1,8 +1,8 @@
 /** Accuracy by language, and of a language whose every token embedding is displaced by one vector. */
 import * as tf from '@tensorflow/tfjs';
 import { jit } from '../../index.js';
+import { encodeSentences } from '../words/encode.js';
 import { keyedRandom } from '../words/keyedRandom.js';
-import { encodeSentences } from '../words/vocabulary.js';
 import type { EarConfig } from './config.js';
 import type { Labelled } from './data.js';
 import type { Classifier } from './model.js';

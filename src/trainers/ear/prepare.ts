@@ -2,7 +2,8 @@
 import type * as tf from '@tensorflow/tfjs';
 import type { TrainerContext } from '../context.js';
 import { crossLingualTable, type Document, inOneWorker } from '../words/crossLingual.js';
-import { type EncodedSentences, encodeSentences, makeVocabulary, type Vocabulary } from '../words/vocabulary.js';
+import { type EncodedSentences, encodeSentences, idOf, SPECIAL_WORDS } from '../words/encode.js';
+import { makeVocabulary, type Vocabulary } from '../words/vocabulary.js';
 import type { EarConfig } from './config.js';
 import { type EarData, readData } from './data.js';
 
@@ -17,7 +18,10 @@ export async function prepare(context: TrainerContext<EarConfig>): Promise<Prepa
   const { config, seed } = context;
   const read = await readData(context);
   const tweets = [...read.train.sentences, ...read.unlabelled];
-  const vocabulary = makeVocabulary([...tweets, ...read.aligned.flat()], { minCount: config.minCount });
+  const vocabulary = makeVocabulary([...tweets, ...read.aligned.flat()], {
+    minCount: config.minCount,
+    special: SPECIAL_WORDS,
+  });
   const numWords = vocabulary.words.length;
   const numContexts = Math.min(config.contextWords, numWords);
   const table = await crossLingualTable(inOneWorker(context), 'initial', documents(tweets, read.aligned, vocabulary), {
@@ -38,7 +42,7 @@ function* documents(
   aligned: readonly (readonly (readonly string[])[])[],
   vocabulary: Vocabulary,
 ): Generator<Document> {
-  const ids = (words: readonly string[]): number[] => words.map(vocabulary.idOf);
+  const ids = (words: readonly string[]): number[] => words.map((word) => idOf(vocabulary, word));
   for (const tweet of tweets) {
     const words = ids(tweet);
     yield { words, contexts: words };

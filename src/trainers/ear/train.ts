@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import * as tf from '@tensorflow/tfjs';
 import { metrics } from '../../index.js';
 import type { TrainerContext } from '../context.js';
-import type { EncodedSentences } from '../words/vocabulary.js';
+import type { EncodedSentences } from '../words/encode.js';
 import { trainingBatches } from './batches.js';
 import type { EarConfig, Variant } from './config.js';
 import type { Labelled } from './data.js';

@@ -3,7 +3,8 @@
 import { MerakError } from '../../errors.js';
 import { readers } from '../../index.js';
 import type { DataFolder } from '../context.js';
-import { makeVocabulary, type Vocabulary, wordsOf } from '../text/words.js';
+import { plainWordsOf } from '../words/split.js';
+import { makeVocabulary, type Vocabulary } from '../words/vocabulary.js';
 import type { WhitenConfig } from './config.js';
 import { readCorpus } from './corpus.js';
 
@@ -40,8 +41,8 @@ async function readTexts(config: WhitenConfig, folder: DataFolder): Promise<Text
   const fit = config.sources.includes('corpus')
     ? await readers.sentencePairs(folder.path(config.fitPairs))
     : { first: [], second: [] };
-  const texts = (await readCorpus(config.corpus.map((file) => folder.path(file)))).map(wordsOf);
-  const vocabulary = makeVocabulary(texts, config.minCount);
+  const texts = (await readCorpus(config.corpus.map((file) => folder.path(file)))).map(plainWordsOf);
+  const vocabulary = makeVocabulary(texts, config);
   if (vocabulary.words.length < 2) {
     throw new MerakError('trainer/data', `no two words of the corpus occur ${config.minCount} times`, {
       path: config.corpus.join(', '),

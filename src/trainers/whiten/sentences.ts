@@ -1,7 +1,8 @@
 /** Sentence vectors: the mean of the vectors of the known words. */
 import * as tf from '@tensorflow/tfjs';
 import { nn, type SpmdGroup, shard } from '../../index.js';
-import { idsOf, type Vocabulary, wordsOf } from '../text/words.js';
+import { plainWordsOf } from '../words/split.js';
+import { idsOf, type Vocabulary } from '../words/vocabulary.js';
 import type { WordVectors } from '../wordVectors/train.js';
 
 const MAX_WORDS = 64;
@@ -54,7 +55,7 @@ function encode(
   const ids = new Int32Array(numRows * MAX_WORDS);
   const weights = new Float32Array(numRows * MAX_WORDS);
   for (const [row, sentence] of sentences.entries()) {
-    const known = idsOf(wordsOf(sentence), vocabulary).slice(0, MAX_WORDS);
+    const known = idsOf(plainWordsOf(sentence), vocabulary).slice(0, MAX_WORDS);
     for (const [at, id] of known.entries()) {
       ids[row * MAX_WORDS + at] = id;
       const share = vocabulary.counts[id]! / vocabulary.numTokens;

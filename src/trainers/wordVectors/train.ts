@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { loadState, saveState } from '../../index.js';
 import type { TrainerContext } from '../context.js';
-import { idsOf, type Vocabulary } from '../text/words.js';
+import { idsOf, type Vocabulary } from '../words/vocabulary.js';
 import { cooccurrences, toPpmi } from './ppmi.js';
 import { truncatedSvd } from './truncatedSvd.js';
 
