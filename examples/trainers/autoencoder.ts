@@ -14,17 +14,10 @@ const count = z.number().int().min(1);
 
 export default merak.defineTrainer({
   name: 'autoencoder',
-  paper: {
-    title: 'Neural networks and principal component analysis',
-    year: 1989,
-    id: 'doi:10.1016/0893-6080(89)90014-2',
-  },
+  paper: { title: 'Neural networks and principal component analysis', id: 'doi:10.1016/0893-6080(89)90014-2' },
   description: 'digits through a narrow linear layer and back',
   config: z.strictObject({
-    widths: z
-      .array(count)
-      .default([4, 16, 64])
-      .meta({ description: 'numbers a digit is squeezed into, one model each' }),
+    widths: z.array(count).default([4, 16, 64]).meta({ description: 'numbers a digit becomes, one model each' }),
     epochs: count.default(3).meta({ description: 'passes over the digits', unit: 'epochs' }),
     batchSize: count.default(64).meta({ description: 'digits of a step', unit: 'samples' }),
     learningRate: z.number().positive().default(3e-3).meta({ description: 'of Adam' }),
@@ -32,52 +25,38 @@ export default merak.defineTrainer({
 
   async prepare({ config: { batchSize }, seed }) {
     const { trainX, testX } = loadDigits();
-    const source = async (images: tf.Tensor, shuffle: boolean) => {
-      const spec = { name: 'pixels', shape: [NUM_PIXELS], dtype: 'float32' } as const;
-      const numSamples = images.shape[0]!;
-      const pixels = { spec, data: await images.data<'float32'>() };
-      return merak.data.arraySource([pixels], { numSamples, batchSize, shuffle, seed });
-    };
-    return { training: await source(trainX, true), test: await source(testX, false) };
+    const [pixels, test] = [trainX, testX].map((images) => images.reshape([-1, NUM_PIXELS]));
+    return { training: await merak.data.tensorSource({ pixels: pixels! }, { batchSize, seed }), test: test! };
   },
 
   async run(context, { training, test }) {
-    const { widths, epochs, learningRate } = context.config;
+    const { config, seed } = context;
     const errors: number[] = [];
-    for (const width of widths) {
-      const glorot = { kind: 'normal', mean: 0, stddev: Math.sqrt(2 / (NUM_PIXELS + width)) } as const;
-      const encode = merak.nn.variable(`encode${width}`, [NUM_PIXELS, width], glorot, { seed: context.seed });
-      const decode = merak.nn.variable(`decode${width}`, [width, NUM_PIXELS], glorot, { seed: context.seed });
+    for (const width of config.widths) {
+      const normal = { kind: 'normal', mean: 0, stddev: Math.sqrt(2 / (NUM_PIXELS + width)) } as const;
+      const encode = merak.nn.variable(`encode${width}`, [NUM_PIXELS, width], normal, { seed });
+      const decode = merak.nn.variable(`decode${width}`, [width, NUM_PIXELS], normal, { seed });
+      const loss = ({ pixels }: merak.Batch) =>
+        tf.losses.meanSquaredError(pixels!, merak.nn.dense(merak.nn.dense(pixels!, encode), decode));
       // A width that is done is not trained again when the run is resumed; one that is half done goes on.
-      const error = await context.stage(`width-${width}`, async () => {
-        const loss = ({ pixels }: merak.Batch) =>
-          pixels!
-            .sub(tf.matMul(tf.matMul(pixels as tf.Tensor2D, encode as tf.Tensor2D), decode as tf.Tensor2D))
-            .square()
-            .mean();
-        const parallel = await context.wrap(loss, { optimizer: tf.train.adam(learningRate) });
-        await context.fit(`train-${width}`, parallel, training, { epochs });
-        return ((await parallel.evaluateDataset(test)) as tf.Scalar).dataSync()[0]!;
-      }, [encode, decode]);
-      context.log.info(`width ${width}: mean squared error ${error.toFixed(5)}`);
-      errors.push(error);
+      const train = async () => {
+        const parallel = await context.wrap(loss, { optimizer: tf.train.adam(config.learningRate) });
+        await context.fit(`train-${width}`, parallel, training, { epochs: config.epochs });
+        return ((await parallel.evaluate({ pixels: test })) as tf.Scalar).dataSync()[0]!;
+      };
+      errors.push(await context.stage(`width-${width}`, train, [encode, decode]));
+      context.log.info(`width ${width}: mean squared error ${errors.at(-1)!.toFixed(5)}`);
     }
     return errors;
   },
 
   async evaluate({ config: { widths }, output }, errors) {
-    const rows = widths.map((width, i) => [width, errors[i]!] as const);
-    await output.table('errors', { title: 'Reconstruction of test digits', columns: ['width', 'squared error'], rows });
+    const title = 'Mean squared error of test digits';
+    await output.table('errors', { title, columns: ['width', 'error'], rows: widths.map((w, i) => [w, errors[i]!]) });
+    const series = [{ name: 'test digits', x: widths, y: errors }];
     await output.plot(
       'errors',
-      merak.charts.lines({
-        title: 'Reconstruction',
-        x: 'width',
-        y: 'mean squared error',
-        logX: true,
-        points: true,
-        series: [{ name: 'test digits', x: widths, y: errors }],
-      }),
+      merak.charts.lines({ title, x: 'width', y: 'error', logX: true, points: true, series }),
     );
     return Object.fromEntries(widths.map((width, i) => [`error-${width}`, errors[i]!]));
   },

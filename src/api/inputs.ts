@@ -2,10 +2,9 @@
 import * as tf from '@tensorflow/tfjs';
 import type { ArrayField } from '../data/arrays.js';
 import type { HostBatch } from '../data/source.js';
+import { hostFields } from '../data/tensors.js';
 import { MerakError } from '../errors.js';
-import type { DType } from '../graph/graph.js';
 import type { UserModel } from '../trace/model.js';
-import { hostArrayOf } from './hostArray.js';
 
 /** Tensors as tfjs users pass them: one, several in the model's order, or by name. */
 export type TensorInput = tf.Tensor | readonly tf.Tensor[] | Readonly<Record<string, tf.Tensor>>;
@@ -55,27 +54,6 @@ function byName(what: string, names: readonly string[], given: TensorInput): [st
   });
 }
 
-/** Reads tensors to the host; every one must have the same number of samples (dim 0). */
-export async function hostFields(
-  named: ReadonlyMap<string, tf.Tensor>,
-): Promise<{ numSamples: number; fields: ArrayField[] }> {
-  const sizes = [...named].map(([name, tensor]) => [name, tensor.shape[0] ?? 0] as const);
-  const numSamples = sizes[0]?.[1] ?? 0;
-  const odd = sizes.find(([, size]) => size !== numSamples);
-  if (odd !== undefined || numSamples === 0) {
-    throw new MerakError('config/batch', 'every tensor needs the same, positive number of samples in dim 0', {
-      received: sizes.map(([name, size]) => `${name}: ${size}`).join(', '),
-    });
-  }
-  const fields = await Promise.all(
-    [...named].map(async ([name, tensor]) => ({
-      spec: { name, shape: tensor.shape.slice(1), dtype: hostDType(name, tensor) },
-      data: await hostArrayOf(tensor),
-    })),
-  );
-  return { numSamples, fields };
-}
-
 /** A batch of tensors as host arrays. */
 export async function hostBatch(
   named: ReadonlyMap<string, tf.Tensor>,
@@ -85,10 +63,4 @@ export async function hostBatch(
     batch: { size: numSamples, fields: new Map(fields.map(({ spec, data }) => [spec.name, data])) },
     fields: fields.map((field) => field.spec),
   };
-}
-
-function hostDType(name: string, tensor: tf.Tensor): DType {
-  const { dtype } = tensor;
-  if (dtype === 'float32' || dtype === 'int32' || dtype === 'bool') return dtype;
-  throw new MerakError('config/invalid', `tensor '${name}' has dtype ${dtype}`, { expected: 'float32, int32 or bool' });
 }

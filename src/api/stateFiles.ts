@@ -3,8 +3,8 @@ import * as tf from '@tensorflow/tfjs';
 import type { JsonRecord } from '../checkpoint/format.js';
 import { openNamedTensors } from '../checkpoint/read.js';
 import { writeNamedTensors } from '../checkpoint/write.js';
+import { hostArrayOf } from '../data/hostArray.js';
 import { toDType } from '../trace/rules/rule.js';
-import { hostArrayOf } from './hostArray.js';
 
 export interface LoadedState {
   /** Yours to dispose. */

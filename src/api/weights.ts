@@ -1,10 +1,10 @@
 /** Moves parameters between their logical form and the ranks that hold pieces of them. */
 import type * as tf from '@tensorflow/tfjs';
 import type { Cluster } from '../coordinator/cluster.js';
+import { hostArrayOf } from '../data/hostArray.js';
 import { initialize } from '../graph/initialize.js';
 import type { Plan, RankPlan } from '../plan/plan.js';
 import { mergeParameter, sliceParameter, type TensorData } from '../tensorparallel/shards.js';
-import { hostArrayOf } from './hostArray.js';
 
 type Kind = 'value' | number;
 

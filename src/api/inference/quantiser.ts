@@ -1,6 +1,7 @@
 /** merak.quantiser: post-training quantisation of a model's prediction to int8, layer by layer. */
 import * as tf from '@tensorflow/tfjs';
 import { type ArrayField, gatherRows } from '../../data/arrays.js';
+import { hostFields } from '../../data/tensors.js';
 import { MerakError } from '../../errors.js';
 import { eliminateDeadNodes } from '../../graph/clean.js';
 import type { Graph, ValueId } from '../../graph/graph.js';
@@ -16,7 +17,7 @@ import type { Granularity } from '../../quantisation/weights.js';
 import type { ParameterArray } from '../../runtime/device.js';
 import type { UserModel } from '../../trace/model.js';
 import { traceModel } from '../../trace/trace.js';
-import { hostFields, namedTensors, type TensorInput } from '../inputs.js';
+import { namedTensors, type TensorInput } from '../inputs.js';
 import { batchSizeOf } from './batches.js';
 import { openInference } from './engine.js';
 import { InferenceModel, type SavedVariant } from './model.js';

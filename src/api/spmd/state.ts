@@ -1,9 +1,9 @@
 /** A tensor that stays on the workers of a group between calls. */
 import * as tf from '@tensorflow/tfjs';
+import { hostArrayOf } from '../../data/hostArray.js';
 import { MerakError } from '../../errors.js';
 import { shardContext } from '../../kernels/shardContext.js';
 import { datalessVariable } from '../../trace/dataless.js';
-import { hostArrayOf } from '../hostArray.js';
 import type { Placement } from './placement.js';
 import type { StateArray, StateRecord, Workers } from './workers.js';
 

@@ -56,20 +56,10 @@ export const samp = defineTrainer({
       clipNorm: 1,
       weightDecay: 0.01,
     });
-    const numSamples = train.labels.length;
-    const field = (name: string, shape: readonly number[], values: Int32Array) => ({
-      spec: { name, shape, dtype: 'int32' as const },
-      data: values,
-    });
-    const source = data.arraySource(
-      [
-        field('tokens', [contextLength], (await train.tokens.data()) as Int32Array),
-        field('mask', [contextLength], (await train.mask.data()) as Int32Array),
-        field('labels', [], train.labels),
-      ],
-      { numSamples, batchSize, shuffle: true, seed },
-    );
-    const steps = epochs * Math.ceil(numSamples / batchSize);
+    const labels = tf.tensor1d(train.labels, 'int32');
+    const source = await data.tensorSource({ tokens: train.tokens, mask: train.mask, labels }, { batchSize, seed });
+    labels.dispose();
+    const steps = epochs * source.numBatches!;
     const rise = Math.ceil(steps / 10);
     let losses: readonly number[] = [];
     if (options.checkpoint === undefined) {
@@ -83,7 +73,7 @@ export const samp = defineTrainer({
       await parallel.fitDataset(source, { stopWhen: () => true, verbose: 0 });
     }
     const rows = tf.tidy(() => {
-      const size: [number, number] = [Math.min(options.calibrationRows, numSamples), contextLength];
+      const size: [number, number] = [Math.min(options.calibrationRows, train.labels.length), contextLength];
       return { tokens: tf.slice(train.tokens, [0, 0], size), mask: tf.slice(train.mask, [0, 0], size) };
     });
     const quantisation = await quantiser(model, fieldsOf(dev), { batchSize, threads: options.threads });
