@@ -102,7 +102,7 @@ export class Workers {
     inputs: (rank: number) => ReadonlyMap<string, HostArray>,
     step: number,
   ): Promise<StepResult[]> {
-    const cluster = await this.open();
+    const cluster = await this.open(program);
     const { name } = this.loaded.get(key) ?? (await this.load(cluster, key, program));
     const { seed, timeoutSeconds } = this.options;
     return cluster.run(name, (rank) => ({ step, seed, learningRate: 0, timeoutSeconds, inputs: inputs(rank) }));
@@ -140,8 +140,8 @@ export class Workers {
     );
   }
 
-  /** The running workers, holding every state declared so far. */
-  private async open(): Promise<Cluster> {
+  /** The running workers, holding every state declared so far; `next` is what is to be run on them. */
+  private async open(next?: ShardedProgram): Promise<Cluster> {
     if (this.cluster !== undefined && this.numOpened === this.states.length) return this.cluster;
     const numOpened = this.numOpened;
     const kept: StateArray[][] = [];
@@ -152,7 +152,10 @@ export class Workers {
         this.states.map((state) => ({ ...state, shape: this.localShapeOn(state, rank) })),
       ),
     );
-    this.checkMemory(ranks, []);
+    // The forecast of a refusal counts what the program would need besides.
+    if (this.excess(ranks, []) !== undefined) {
+      this.checkMemory(ranks, next === undefined ? [] : [this.build('forecast', next, ranks)]);
+    }
     const plan = planOf(this.mesh, ranks, this.options.seed);
     if (this.cluster === undefined) {
       this.cluster = await this.options.start(plan);
@@ -181,39 +184,34 @@ export class Workers {
     return cluster;
   }
 
-  private async load(cluster: Cluster, key: string, { graphs, states }: ShardedProgram): Promise<LoadedProgram> {
-    const build = (name: string) =>
-      graphs.map((graph, rank) =>
-        buildFunctionExecutable(
-          name,
-          graph,
-          this.ranks[rank]!,
-          states[rank]!.map((state) => this.ranks[rank]!.parameters[this.states.indexOf(state)]!),
-        ),
-      );
-    const executables = build(this.freeNames.pop() ?? `program-${this.numNames++}`);
+  private build(name: string, { graphs, states }: ShardedProgram, ranks: readonly RankPlan[]): LoadedProgram {
+    const executables = graphs.map((graph, rank) =>
+      buildFunctionExecutable(
+        name,
+        graph,
+        ranks[rank]!,
+        states[rank]!.map((state) => ranks[rank]!.parameters[this.states.indexOf(state)]!),
+      ),
+    );
     checkAgreement(executables);
-    const program = { name: executables[0]!.name, executables };
-    this.makeRoom(executables);
+    return { name: executables[0]!.name, executables };
+  }
+
+  private async load(cluster: Cluster, key: string, given: ShardedProgram): Promise<LoadedProgram> {
+    const program = this.build(this.freeNames.pop() ?? `program-${this.numNames++}`, given, this.ranks);
+    this.makeRoom(program);
     await this.unload(cluster);
-    await cluster.load(executables);
+    await cluster.load(program.executables);
     this.loaded.set(key, program);
     await this.unload(cluster);
     return program;
   }
 
-  /** Lets go of programs, the longest unused first, until `executables` fit; raises plan/out-of-memory if they never do. */
-  private makeRoom(executables: readonly Executable[]): void {
-    const fits = (): boolean => {
-      try {
-        this.checkMemory(this.ranks, [...this.loaded.values(), { name: '', executables }]);
-        return true;
-      } catch {
-        return false;
-      }
-    };
-    while (this.loaded.size > 0 && !fits()) this.loaded.deleteOldest();
-    this.checkMemory(this.ranks, [...this.loaded.values(), { name: '', executables }]);
+  /** Lets go of programs, the longest unused first, until `program` fits; raises plan/out-of-memory if it never does. */
+  private makeRoom(program: LoadedProgram): void {
+    const all = (): LoadedProgram[] => [...this.loaded.values(), program];
+    while (this.loaded.size > 0 && this.excess(this.ranks, all()) !== undefined) this.loaded.deleteOldest();
+    this.checkMemory(this.ranks, all());
   }
 
   /** An empty program in a program's place frees its arena. */
@@ -224,24 +222,31 @@ export class Workers {
     }
   }
 
+  /** The first rank that states and programs do not fit, and their bytes there. */
+  private excess(ranks: readonly RankPlan[], programs: readonly LoadedProgram[]) {
+    const needs = ranks.map((plan) => {
+      const arenas = programs.reduce((sum, { executables }) => sum + executables[plan.rank]!.arenaBytes, 0);
+      return { plan, arenas, bytes: plan.persistentBytes + arenas };
+    });
+    return needs.find(({ bytes }) => bytes > this.options.memoryLimitBytes);
+  }
+
   private checkMemory(ranks: readonly RankPlan[], programs: readonly LoadedProgram[]): void {
+    const found = this.excess(ranks, programs);
+    if (found === undefined) return;
+    const { plan, arenas, bytes } = found;
     const { memoryLimitBytes } = this.options;
-    for (const { rank, persistentBytes, parameters } of ranks) {
-      const arenas = programs.reduce((sum, { executables }) => sum + executables[rank]!.arenaBytes, 0);
-      const bytes = persistentBytes + arenas;
-      if (bytes <= memoryLimitBytes) continue;
-      const states = parameters.map(({ name, shape }) => ({ name, bytes: 4 * shape.reduce((a, b) => a * b, 1) }));
-      const largest = states.sort((a, b) => b.bytes - a.bytes).slice(0, 3);
-      throw new MerakError('plan/out-of-memory', 'the states and programs need more memory than a worker has', {
-        path: `rank ${rank}`,
-        expected: `at most ${formatBytes(memoryLimitBytes)} (${memoryLimitBytes} bytes)`,
-        received: `${formatBytes(bytes)} (${bytes} bytes): ${[
-          ...largest.map((state) => `state '${state.name}' ${formatBytes(state.bytes)}`),
-          `working memory ${formatBytes(arenas)}`,
-        ].join(', ')}`,
-        hint: 'use more workers, shard what is replicated, or work in blocks of rows',
-      });
-    }
+    const states = plan.parameters.map(({ name, shape }) => ({ name, bytes: 4 * shape.reduce((a, b) => a * b, 1) }));
+    const largest = states.sort((a, b) => b.bytes - a.bytes).slice(0, 3);
+    throw new MerakError('plan/out-of-memory', 'the states and programs need more memory than a worker has', {
+      path: `rank ${plan.rank}`,
+      expected: `at most ${formatBytes(memoryLimitBytes)} (${memoryLimitBytes} bytes)`,
+      received: `${formatBytes(bytes)} (${bytes} bytes): ${[
+        ...largest.map((state) => `state '${state.name}' ${formatBytes(state.bytes)}`),
+        `working memory ${formatBytes(arenas)}`,
+      ].join(', ')}`,
+      hint: 'use more workers, shard what is replicated, or work in blocks of rows',
+    });
   }
 
   /** Per rank, bytes the plan foresees: states, and the working memory of the programs that are loaded. */
