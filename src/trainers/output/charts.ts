@@ -73,7 +73,7 @@ export function bars({ title, y, bars: given }: BarChart): TopLevelSpec {
       type: 'nominal' as const,
       title: null,
       sort: null,
-      axis: { labelAngle: -30, labelLimit: 240 },
+      axis: { labelAngle: -30, labelLimit: 0 },
     },
     ...(grouped ? { xOffset: { field: 'name', sort: null } } : {}),
   };
