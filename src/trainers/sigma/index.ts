@@ -7,7 +7,7 @@ import { defineTrainer } from '../trainer.js';
 import { config } from './config.js';
 import { generatePair } from './generate.js';
 import { type MatchResult, matchByBaseline, matchBySigma } from './match.js';
-import { type Matcher, openMatcher } from './matcher.js';
+import { type Matcher, type MatcherOptions, openMatcher } from './matcher.js';
 import { problemsOf } from './problems.js';
 import { correctnessChart, headline, inconsistencyChart, matchingTable, objectiveChart } from './report.js';
 
@@ -58,13 +58,13 @@ export const sigma = defineTrainer({
   async run(context, problems) {
     const { hops, baselines } = context.config;
     const [first] = problems;
-    const group = await context.spmd();
     // All problems of a run have the same size.
     const options = {
       sourceNodes: first!.pair.source.numNodes,
       targetNodes: first!.pair.target.numNodes,
       maxMatrices: Math.max(...hops),
     };
+    const group = await context.spmd({ stepTimeout: secondsAtMost(options) });
     const matcher: Matcher = openMatcher(group, options, context.config);
     const bar = context.progress('pairs', problems.length);
     const results: MatchResult[] = [];
@@ -95,6 +95,15 @@ export const sigma = defineTrainer({
     }
   },
 });
+
+/** However slow the machine, a worker makes a billion multiplications and additions a second; `--step-timeout` says otherwise. */
+const SLOWEST_FLOPS = 1e9;
+const LEAST_SECONDS = 100;
+
+/** What a step may take: the products of two energies of the line search of a baseline, on one worker. */
+function secondsAtMost({ sourceNodes: n, targetNodes: m, maxMatrices }: MatcherOptions): number {
+  return Math.max(LEAST_SECONDS, Math.ceil((2 * maxMatrices * 2 * n * m * (n + m)) / SLOWEST_FLOPS));
+}
 
 function rows(left: ArrayLike<number>, right: ArrayLike<number>): string {
   return `${Array.from(left, (value, i) => `${value}\t${right[i]}`).join('\n')}\n`;
