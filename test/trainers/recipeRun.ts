@@ -52,11 +52,15 @@ export function recipeRun(name: string, set: readonly string[]): RecipeRun {
       expect(signal).toBe('SIGKILL');
       expect(existsSync(path(out, 'results.json'))).toBe(false);
     },
-    async losses(out, part) {
-      const step = Math.max(...snapshots(path(out, 'state', part)));
-      return JSON.parse(await readFile(path(out, 'state', part, String(step), 'losses.json'), 'utf8'));
-    },
+    losses: (out, part) => stepLosses(path(out), part),
   };
+}
+
+/** Losses of every step of the `fit` called `part` of a run. */
+export async function stepLosses(out: string, part: string): Promise<number[]> {
+  const folder = join(out, 'state', part);
+  const step = Math.max(...snapshots(folder));
+  return JSON.parse(await readFile(join(folder, String(step), 'losses.json'), 'utf8'));
 }
 
 function snapshots(folder: string): number[] {

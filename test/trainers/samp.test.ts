@@ -1,18 +1,16 @@
 /** The recipe on generated titles: it learns, quantises, recommends, saves what `openSaved` serves; alike in every layout. */
-import { spawn } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { setLaunchContext } from '../../src/config/launch.js';
 import type { OptionsInput } from '../../src/config/schema.js';
 import { openSaved } from '../../src/index.js';
 import { type TrainSettings, train } from '../../src/launcher/train.js';
 import { meanDivergence, modesOf } from '../../src/trainers/samp/measure.js';
+import { expectClose, stepLosses } from './recipeRun.js';
+import { killedAfterSave } from './run/killing.js';
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'merak-samp-'));
@@ -51,6 +49,11 @@ async function plansOf(out: string): Promise<string[][]> {
   return rows.map((row) => kept.map((i) => String(row[i])));
 }
 
+/** Of every step, within 1e-5 of those of the run of one worker. */
+async function expectSameLosses(out: string): Promise<void> {
+  expectClose(await stepLosses(join(folder, out), 'train'), await stepLosses(join(folder, 'alone'), 'train'), 1e-5);
+}
+
 it('learns, measures every plan, and saves the recommended one', async () => {
   const { figures } = await run('alone');
   expect(figures.floatTestAccuracy).toBeGreaterThan(0.8);
@@ -81,26 +84,16 @@ it('learns, measures every plan, and saves the recommended one', async () => {
   saved.close();
 
   const { figures: parallel } = await run('dp2', { dp: 2 });
-  expect(parallel.loss).toBeCloseTo(figures.loss!, 5);
+  await expectSameLosses('dp2');
   expect(parallel.floatDevAccuracy).toBe(figures.floatDevAccuracy);
 });
 
-it('killed in the middle and resumed, it comes to the same plans', async () => {
-  const out = join(folder, 'killed');
-  const args = ['--import', 'tsx', 'test/launcher/cli.ts', 'train', 'samp', '--sample', '--out', out];
-  const flags = ['--log-dir', join(folder, 'logs'), '--set', ...SMALL, 'decayThreshold=100'];
-  const child = spawn(process.execPath, [...args, ...flags], { cwd: ROOT, stdio: 'ignore', timeout: 60_000 });
-  const end = new Promise<string | null>((resolve) => child.on('exit', (_, signal) => resolve(signal)));
-  const watch = setInterval(() => {
-    const saved = existsSync(join(out, 'state/train')) ? readdirSync(join(out, 'state/train')) : [];
-    if (saved.some((name) => /^\d+$/.test(name))) child.kill('SIGKILL');
-  }, 5);
-  expect(await end).toBe('SIGKILL');
-  clearInterval(watch);
-  expect(existsSync(join(out, 'results.json'))).toBe(false);
-  const { figures } = await run('killed', { dp: 2 }, { resume: true });
+it('killed in the middle and resumed as a pipeline, it comes to the same plans', async () => {
+  const flags = ['--sample', '--log-dir', join(folder, 'logs'), '--set', ...SMALL, 'decayThreshold=100'];
+  expect(await killedAfterSave('samp', join(folder, 'killed'), 'train', flags)).toBe(true);
+  const { figures } = await run('killed', { pp: 2 }, { resume: true });
   const whole = JSON.parse(await readFile(join(folder, 'alone/results.json'), 'utf8'));
-  expect(figures.loss).toBeCloseTo(whole.figures.loss, 5);
+  await expectSameLosses('killed');
   expect(figures.floatTestAccuracy).toBe(whole.figures.floatTestAccuracy);
 });
 

@@ -1,7 +1,7 @@
-/** Solvers killed in the middle and resumed on another number of workers end as those that were not. */
+/** Solvers killed in the middle and resumed end as those that were not: exactly on as many workers, closely on more. */
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -68,11 +68,14 @@ it.each([
   async (name, set, steps, length, tolerance) => {
     const folder = await mkdtemp(join(tmpdir(), `merak-${name}-killed-`));
     try {
-      const [whole, broken] = [join(folder, 'whole'), join(folder, 'broken')];
+      const [whole, broken, elsewhere] = [join(folder, 'whole'), join(folder, 'broken'), join(folder, 'elsewhere')];
       expect(await killed(name, set, broken, steps)).toBeLessThan(length);
-      expect(await start(name, set, broken, '--resume', '--workers', '2').end).toBe(0);
+      await cp(broken, elsewhere, { recursive: true });
+      expect(await start(name, set, broken, '--resume').end).toBe(0);
+      expect(await start(name, set, elsewhere, '--resume', '--workers', '2').end).toBe(0);
       expect(await start(name, set, whole).end).toBe(0);
-      const [expected, received] = [await figuresOf(whole), await figuresOf(broken)];
+      const [expected, received] = [await figuresOf(whole), await figuresOf(elsewhere)];
+      expect(await figuresOf(broken)).toEqual(expected);
       for (const [key, value] of Object.entries<number>(expected)) {
         expect(Math.abs(received[key] / value - 1), key).toBeLessThan(tolerance);
       }
