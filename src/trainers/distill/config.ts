@@ -16,7 +16,7 @@ export type Stage = z.output<typeof stage>;
 
 const CHAIN: Stage[] = [
   { kind: 'assistant', epochs: 4, learningRate: 2e-3, batchSize: 64 },
-  { kind: 'bottleneck', epochs: 6, learningRate: 1e-2, batchSize: 256 },
+  { kind: 'bottleneck', epochs: 6, learningRate: 3e-3, batchSize: 256 },
   { kind: 'recurrent', epochs: 2, learningRate: 2e-3, batchSize: 64 },
   { kind: 'contrastive', epochs: 4, learningRate: 2e-3, batchSize: 64 },
 ];
@@ -47,6 +47,10 @@ export const config = z.strictObject({
   bottleneckSize: count
     .default(32)
     .meta({ description: "width of the student's word embedding", paper: '128 or 256 of 384 or 768' }),
+  bottleneckStart: z.enum(['projected', 'random']).default('projected').meta({
+    description: "the student's words begin as the assistant's on their leading directions, or at random",
+    paper: 'random',
+  }),
   layersToKeep: count
     .default(1)
     .meta({ description: 'first layers of the assistant that the student has', paper: '3 (also 6 and 12)' }),

@@ -55,7 +55,7 @@ export const distill = defineTrainer({
     await record('assistant', 'assistant', assistant, losses);
     const students: SentenceEncoder[] = [];
     for (const chain of chainsOf(studentStages, options.ablations)) {
-      const student = makeStudent(options, assistant.encoder, seed + 1);
+      const student = makeStudent(options, assistant.encoder, vocabulary, seed + 1);
       students.push(student);
       for (const [i, stage] of chain.stages.entries()) {
         const name = `${chain.name}-${i}`.replaceAll('+', '.');

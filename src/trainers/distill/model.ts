@@ -1,6 +1,8 @@
 /** Assistant and student, and what each stage minimises. */
 import * as tf from '@tensorflow/tfjs';
 import { type Batch, type CallOptions, type LossResult, models } from '../../index.js';
+import type { Vocabulary } from '../words/vocabulary.js';
+import { factorise } from './bottleneck.js';
 import type { DistillConfig, StageKind } from './config.js';
 import { contrast, distillation, meanSquare } from './losses.js';
 
@@ -26,8 +28,16 @@ export function makeAssistant(
   return sentences(encoder, config);
 }
 
-/** Its blocks are the assistant's first; its positions, segments and norm too (they stay H-wide); its words are its own. */
-export function makeStudent(config: DistillConfig, assistant: models.Encoder, seed: number): SentenceEncoder {
+/**
+ * Its blocks are the assistant's first; its positions, segments and norm too (they stay H-wide). Its words are random, or the
+ * assistant's projected, words counting as often as the texts have them.
+ */
+export function makeStudent(
+  config: DistillConfig,
+  assistant: models.Encoder,
+  { counts }: Vocabulary,
+  seed: number,
+): SentenceEncoder {
   const { layersToKeep: numLayers, repeat: numRepeats, bottleneckSize, hiddenSize, numHeads, contextLength } = config;
   const { vocabularySize } = assistant.config;
   const shape = { vocabularySize, hiddenSize, numHeads, contextLength, numLayers, numSegments: 1 };
@@ -39,6 +49,12 @@ export function makeStudent(config: DistillConfig, assistant: models.Encoder, se
     ...blocks.slice(0, numLayers).flatMap((block) => Object.values(block).flatMap((part) => Object.values(part))),
   ]) as [tf.Variable[], tf.Variable[]];
   for (const [i, variable] of to.entries()) variable.assign(from[i]!);
+  if (config.bottleneckStart === 'projected') {
+    const { narrow, projection } = factorise(assistant.parts.tokenTable as tf.Tensor2D, counts, bottleneckSize);
+    encoder.parts.tokenTable.assign(narrow);
+    encoder.parts.bottleneck!.assign(projection);
+    tf.dispose([narrow, projection]);
+  }
   return sentences(encoder, config);
 }
 
