@@ -15,6 +15,7 @@ struct MerakStep;  // ops/cuda/device/step.cuh
 namespace merak {
 
 enum class DType : uint8_t { f32, i32, b8, bf16, i8, f16 };
+constexpr size_t kNumDTypes = 6;
 
 // The 16-bit floats that mixed precision keeps activations in.
 inline bool is_half(DType dtype) { return dtype == DType::bf16 || dtype == DType::f16; }

@@ -55,7 +55,7 @@ double odd_number(double number, Draw& draw) {
 
 void change_type(TensorType& type, Draw& draw) {
   switch (draw.below(5)) {
-    case 0: type.dtype = static_cast<DType>(draw.below(5)); return;
+    case 0: type.dtype = static_cast<DType>(draw.below(kNumDTypes)); return;
     case 1: type.shape.insert(type.shape.begin() + static_cast<int64_t>(draw.below(type.shape.size() + 1)), static_cast<int64_t>(draw.below(4))); return;
     case 2:
       if (!type.shape.empty()) type.shape.erase(type.shape.begin() + static_cast<int64_t>(draw.below(type.shape.size())));

@@ -46,7 +46,7 @@ class Draw {
 };
 
 void mutate_type(TensorType& type, Draw& draw) {
-  if (draw.below(3) == 0) type.dtype = static_cast<DType>(draw.below(5));
+  if (draw.below(3) == 0) type.dtype = static_cast<DType>(draw.below(kNumDTypes));
   else if (type.shape.empty() || draw.below(4) == 0) type.shape.push_back(draw.odd(2));
   else draw.change(*draw.of(type.shape));
 }

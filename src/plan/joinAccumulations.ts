@@ -1,10 +1,10 @@
 /** Gradients that are added up where they are made: no scratch for them, and no second pass over memory. */
 import type { ValueId } from '../graph/graph.js';
+import { VIEWS } from '../graph/views.js';
 import type { Address, Step } from './buildProgram.js';
 
 /** Kernels that, with `accumulate`, add to their output where it lies. */
 const ADDING: ReadonlySet<string> = new Set(['BatchMatMul', '_FusedMatMul', 'MerakEmbeddingGrad', 'MerakColumnSum']);
-const VIEWS: ReadonlySet<string> = new Set(['Reshape', 'Identity', 'ExpandDims']);
 
 /**
  * `gradient += view(product(a, b))`, all read once, becomes `gradient += product(a, b)` in one node. Earlier than the steps

@@ -29,9 +29,6 @@ import { type SplitGraph, splitByParameters, splitTraining } from './split.js';
 import { chooseSubBatches } from './subBatches.js';
 import { summariseStages } from './summary.js';
 
-/** As usual in the field. */
-export const DEFAULT_LOSS_SCALE: LossScalePlan = { initial: 2 ** 16, growth: 2, interval: 2000, backoff: 0.5 };
-
 export interface PlanInput {
   /** Traced in mode 'train' at the micro-batch size, optimised. */
   readonly train: Graph;
@@ -62,7 +59,7 @@ export interface PlanInput {
   readonly fusesChains?: boolean | undefined;
   /** Global-norm threshold; 0 (default) is off. */
   readonly clipNorm?: number | undefined;
-  /** Of precision 'f16', which cannot do without. Default: DEFAULT_LOSS_SCALE. */
+  /** Of precision 'f16', which cannot do without; others take no note of it. */
   readonly lossScale?: LossScalePlan | undefined;
   readonly seed?: number | undefined;
   /** Per rank. */
@@ -131,6 +128,7 @@ export function buildPlan(input: PlanInput): Plan {
     parameters.map(({ stages }) => stages),
   );
   const optimizer = input.optimizer;
+  const lossScale = lossScaleOf(input);
   const ranks = Array.from({ length: numRanks(mesh) }, (_, rank): Omit<RankPlan, 'executables'> => {
     const layout = layOutParameters({
       mesh,
@@ -154,7 +152,7 @@ export function buildPlan(input: PlanInput): Plan {
       stateBuckets: layout.stateBuckets,
       optimizer,
       clipNorm: input.clipNorm ?? 0,
-      ...(input.precision === 'f16' && { lossScale: input.lossScale ?? DEFAULT_LOSS_SCALE }),
+      ...(lossScale !== undefined && { lossScale }),
     };
   });
 
@@ -264,4 +262,12 @@ function effectiveTasks(schedule: Schedule, { lowered }: LoweredModes): Task[][]
       return isIdle ? [] : [{ kind, micro, ...chunkField(chunk) }];
     }),
   );
+}
+
+/** Undefined where gradients are kept in formats that small ones do not vanish in. */
+function lossScaleOf({ precision, lossScale }: PlanInput): LossScalePlan | undefined {
+  if (precision !== 'f16') return undefined;
+  if (lossScale === undefined)
+    throw new MerakError('config/invalid', 'float16 needs a loss scale', { path: 'lossScale' });
+  return lossScale;
 }

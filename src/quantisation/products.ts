@@ -2,6 +2,7 @@
 import { booleanAttr } from '../graph/attrs.js';
 import type { Graph, Node, ValueId } from '../graph/graph.js';
 import { inputOf } from '../graph/passes/view.js';
+import { VIEWS } from '../graph/views.js';
 
 export interface Product {
   readonly node: Node;
@@ -15,8 +16,6 @@ export interface Product {
   readonly inner: number;
   readonly columns: number;
 }
-
-const VIEWS: ReadonlySet<string> = new Set(['Reshape', 'Identity', 'ExpandDims']);
 
 export function isView(node: Node): boolean {
   return VIEWS.has(node.kernel);

@@ -1,6 +1,7 @@
 /** What a layout costs: seconds of computing, of collectives, and of carrying a parameter through a step. */
 import { nodeFlops } from '../graph/cost.js';
 import type { Graph, Node, ValueId } from '../graph/graph.js';
+import { VIEWS } from '../graph/views.js';
 import { product } from './shards.js';
 
 /** The machine as the search sees it. */
@@ -32,8 +33,8 @@ const BACKWARD_FACTOR = 2;
 /** Bytes moved per parameter byte and micro-batch: its gradient's accumulation and its share of the update. */
 const PARAMETER_TRAFFIC = 4;
 
-/** Kernels that move no data: the engine lets output and input share memory. */
-const VIEWS: ReadonlySet<string> = new Set(['Reshape', 'ExpandDims', 'Identity', 'MerakFanOut', 'MerakWait']);
+/** Those that move no data on one rank. */
+const UNMOVING: ReadonlySet<string> = new Set([...VIEWS, 'MerakFanOut', 'MerakWait']);
 
 /** Kernels that multiply by weights or by each other: what tensor parallelism is for. */
 const PRODUCTS: ReadonlySet<string> = new Set([
@@ -55,7 +56,7 @@ export function valueBytes(graph: Graph, value: ValueId): number {
 
 /** Seconds of one undivided node: the slower of arithmetic and memory, with its backward when it has one. */
 export function nodeSeconds(graph: Graph, node: Node, hasGradient: boolean, model: CostModel): number {
-  if (VIEWS.has(node.kernel)) return 0;
+  if (UNMOVING.has(node.kernel)) return 0;
   const operands = new Set([...node.inputs, ...node.outputs]);
   let bytes = 0;
   for (const value of operands) bytes += valueBytes(graph, value);

@@ -148,19 +148,24 @@ it('a map each and cross answer what one similarity cannot; tables and pictures'
 });
 
 it.each([
+  // At a rate seven times the recipe's own, rounding drifts on the way (2.4e-5 in some steps of pp2), but not in the end.
+  ['a bag with counted vectors', [...BAG, 'initial=counts', 'epochs=1', 'heldOut=0', 'modes=[bi, cross]'], false],
   [
-    'a bag with counted vectors',
+    "a bag at the recipe's rate",
     [...BAG, 'learningRate=0.003', 'initial=counts', 'epochs=1', 'heldOut=0', 'modes=[bi, cross]'],
+    true,
   ],
-  ['a transformer on pairs as one sequence', [...TRANSFORMER, 'epochs=1', 'heldOut=0', 'modes=[bi, cross]']],
-])('%s makes the same losses with dp2 and pp2', async (name, set) => {
-  await run(`same-${name.length}`, set);
+  ['a transformer on pairs as one sequence', [...TRANSFORMER, 'epochs=1', 'heldOut=0', 'modes=[bi, cross]'], true],
+])('%s makes the same losses with dp2 and pp2', async (name, set, inEveryStep) => {
+  const alone = await run(`same-${name.length}`, set);
   for (const [out, flags] of [
     ['dp2', { dp: 2 }],
     ['pp2', { pp: 2 }],
   ] as const) {
-    await run(`same-${name.length}-${out}`, set, { ...flags, threadsPerWorker: 1 });
-    for (const part of ['train-bi-0', 'train-cross-0'])
+    const { figures } = await run(`same-${name.length}-${out}`, set, { ...flags, threadsPerWorker: 1 });
+    for (const key of ['biLoss', 'crossLoss'] as const)
+      expect(Math.abs(figures[key]! - alone.figures[key]!), `${out} ${key}`).toBeLessThan(1e-5);
+    for (const part of inEveryStep ? ['train-bi-0', 'train-cross-0'] : [])
       await expectAlike(`same-${name.length}-${out}`, `same-${name.length}`, part);
   }
 });
@@ -173,6 +178,7 @@ it('killed in the middle and resumed in another layout, it comes to the same end
   const resumed = await run('killed', set, { dp: 2 }, { resume: true });
   const whole = await run('whole', set);
   await expectAlike('killed', 'whole', 'train-bi-0');
+  expect(resumed.figures.biLoss).toBeCloseTo(whole.figures.biLoss!, 5);
   expect(resumed.figures.biAuc).toBeCloseTo(whole.figures.biAuc!, 5);
   const epochs = async (of: string) => JSON.parse(await readFile(join(folder, of, 'state/best/bi-0.json'), 'utf8'));
   expect(await epochs('killed')).toEqual(await epochs('whole'));

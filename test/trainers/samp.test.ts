@@ -85,6 +85,7 @@ it('learns, measures every plan, and saves the recommended one', async () => {
 
   const { figures: parallel } = await run('dp2', { dp: 2 });
   await expectSameLosses('dp2');
+  expect(parallel.loss).toBeCloseTo(figures.loss!, 5);
   expect(parallel.floatDevAccuracy).toBe(figures.floatDevAccuracy);
 });
 
@@ -94,6 +95,7 @@ it('killed in the middle and resumed as a pipeline, it comes to the same plans',
   const { figures } = await run('killed', { pp: 2 }, { resume: true });
   const whole = JSON.parse(await readFile(join(folder, 'alone/results.json'), 'utf8'));
   await expectSameLosses('killed');
+  expect(figures.loss).toBeCloseTo(whole.figures.loss, 5);
   expect(figures.floatTestAccuracy).toBe(whole.figures.floatTestAccuracy);
 });
 

@@ -1,6 +1,7 @@
 // Kernels that read or write places given by indices: GatherV2, GatherNd, ScatterNd, TensorScatterUpdate, UnsortedSegmentSum.
 #include <cstring>  // memcpy, memset
 
+#include "ops/cpu/lookup_plan.h"
 #include "ops/cpu/make_kernel.h"
 #include "ops/cpu/numeric.h"
 #include "ops/cpu/parallel.h"
@@ -13,29 +14,18 @@ namespace {
   throw std::runtime_error("index " + std::to_string(index) + " is not in [0, " + std::to_string(size) + ")");
 }
 
-// x [batch, outer, dim, slice], indices [batch, count] -> [batch, outer, count, slice].
 std::unique_ptr<Kernel> make_gather(const NodeSpec& spec) {
-  const size_t x_at = input_index(spec, "x"), indices_at = input_index(spec, "indices");
-  const TensorType &x = spec.inputs[x_at], &indices = spec.inputs[indices_at];
-  const size_t axis = static_cast<size_t>(normalise_axis(spec.attrs.ints("axis", {0}).at(0), x.shape.size()));
-  int64_t batch_dims = spec.attrs.integer("batchDims", 0);
-  if (batch_dims < 0) batch_dims += static_cast<int64_t>(indices.shape.size());
-  require(batch_dims >= 0 && static_cast<size_t>(batch_dims) <= axis, "batchDims must not exceed axis");
-  require(indices.dtype == DType::i32, "indices must be int32");
-  const int64_t batch = product(x.shape, 0, static_cast<size_t>(batch_dims));
-  const int64_t outer = product(x.shape, static_cast<size_t>(batch_dims), axis), dim = x.shape[axis];
-  const int64_t slice = product(x.shape, axis + 1, x.shape.size());
-  const int64_t count = batch == 0 ? 0 : indices.numel() / batch, num_indices = indices.numel();
-  const int64_t slice_bytes = slice * static_cast<int64_t>(size_of(x.dtype));
+  const GatherPlan plan = plan_gather(spec);
+  const int64_t num_indices = plan.batch * plan.count, slice_bytes = plan.slice * static_cast<int64_t>(size_of(spec.inputs[plan.x].dtype));
   return make_kernel([=](const void* const* in, void* const* out, RunContext&) {
-    const int32_t* index = static_cast<const int32_t*>(in[indices_at]);
+    const int32_t* index = static_cast<const int32_t*>(in[plan.indices]);
     for (int64_t i = 0; i < num_indices; i++)
-      if (index[i] < 0 || index[i] >= dim) out_of_range(index[i], dim);
-    parallel_for(batch * outer * count, kParallelGrain / std::max<int64_t>(1, slice), [&](int64_t begin, int64_t end) {
+      if (index[i] < 0 || index[i] >= plan.dim) out_of_range(index[i], plan.dim);
+    parallel_for(plan.batch * plan.outer * plan.count, kParallelGrain / std::max<int64_t>(1, plan.slice), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; i++) {
-        const int64_t row = i / count;  // over batch and outer
-        const int64_t from = row * dim + index[(row / outer) * count + i % count];
-        std::memcpy(bytes_at(out[0], i * slice_bytes), bytes_at(in[x_at], from * slice_bytes), static_cast<size_t>(slice_bytes));
+        const int64_t row = i / plan.count;  // over batch and outer
+        const int64_t from = row * plan.dim + index[(row / plan.outer) * plan.count + i % plan.count];
+        std::memcpy(bytes_at(out[0], i * slice_bytes), bytes_at(in[plan.x], from * slice_bytes), static_cast<size_t>(slice_bytes));
       }
     });
   });

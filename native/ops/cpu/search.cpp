@@ -3,6 +3,7 @@
 #include <cstring>        // memcpy, memset
 #include <unordered_map>  // slices seen
 
+#include "ops/cpu/lookup_plan.h"
 #include "ops/cpu/make_kernel.h"
 #include "ops/cpu/numeric.h"
 #include "ops/cpu/parallel.h"
@@ -11,28 +12,20 @@
 namespace merak {
 namespace {
 
-// Rows of sorted numbers [batch, n] and of values [batch, m] -> places [batch, m]. Halving as tfjs does it, so that unsorted rows
-// and NaN give the same places.
+// Halving as tfjs does it, so that unsorted rows and NaN give the same places.
 std::unique_ptr<Kernel> make_search(const NodeSpec& spec) {
-  const size_t sorted_at = input_index(spec, "sortedSequence"), values_at = input_index(spec, "values");
-  const TensorType &sorted = spec.inputs[sorted_at], &values = spec.inputs[values_at];
-  require(sorted.shape.size() == 2 && values.shape.size() == 2 && sorted.shape[0] == values.shape[0], "the inputs must be [b, n] and [b, m]");
-  require(spec.outputs.at(0).dtype == DType::i32, "the result must be int32");
-  const std::string side = spec.kernel == "UpperBound" ? "right" : spec.kernel == "LowerBound" ? "left" : spec.attrs.text("side", "left");
-  require(side == "left" || side == "right", "side must be 'left' or 'right'");
-  const bool after_equals = side == "right";
-  const int64_t length = sorted.shape[1], num_values = values.shape[1], total = values.numel();
-  const DType sorted_type = sorted.dtype, value_type = values.dtype;
+  const SearchPlan plan = plan_search(spec);
+  const DType sorted_type = spec.inputs[plan.sorted].dtype, value_type = spec.inputs[plan.values].dtype;
   return make_kernel([=](const void* const* in, void* const* out, RunContext&) {
-    parallel_for(total, kParallelGrain / 16, [&](int64_t begin, int64_t end) {
+    parallel_for(plan.total, kParallelGrain / 16, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; i++) {
-        const double value = load_number(value_type, in[values_at], i);
-        const int64_t row = i / num_values * length;
-        int64_t low = 0, high = length;
+        const double value = load_number(value_type, in[plan.values], i);
+        const int64_t row = i / plan.count * plan.length;
+        int64_t low = 0, high = plan.length;
         while (low < high) {
           const int64_t middle = (low + high) / 2;
-          const double at = load_number(sorted_type, in[sorted_at], row + middle);
-          if (after_equals ? at <= value : at < value) low = middle + 1;
+          const double at = load_number(sorted_type, in[plan.sorted], row + middle);
+          if (plan.after_equals ? at <= value : at < value) low = middle + 1;
           else high = middle;
         }
         static_cast<int32_t*>(out[0])[i] = static_cast<int32_t>(high);

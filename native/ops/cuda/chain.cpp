@@ -36,7 +36,7 @@ struct Dims {
 
   // Whether four neighbours of the result are four neighbours, or one element, of every input.
   bool allows_vectors(const Chain& chain) const {
-    const auto is_wide = [](DType dtype) { return dtype == DType::f32 || dtype == DType::bf16; };
+    const auto is_wide = [](DType dtype) { return dtype == DType::f32 || is_half(dtype); };
     if (!is_wide(chain.result) || (sizes.size() > 1 && sizes.back() % 4 != 0)) return false;
     for (size_t k = 0; k < strides.size(); k++) {
       if (!is_wide(chain.inputs[k].dtype) || (strides[k].back() != 0 && strides[k].back() != 1)) return false;

@@ -2,7 +2,8 @@
 // UnsortedSegmentSum. An index outside is noted in the step, whose end names it.
 #include <limits>  // int
 
-#include "ops/cpu/shape.h"  // product
+#include "ops/cpu/lookup_plan.h"  // plan_gather
+#include "ops/cpu/shape.h"        // product
 #include "ops/cuda/chain.h"
 #include "ops/cuda/scatter.h"
 
@@ -35,18 +36,9 @@ struct Gather {
 };
 
 std::unique_ptr<Kernel> make_gather(const NodeSpec& spec, Device& device) {
-  const size_t x_at = input_index(spec, "x"), indices_at = input_index(spec, "indices");
-  const TensorType &x = spec.inputs[x_at], &indices = spec.inputs[indices_at];
-  const size_t axis = static_cast<size_t>(normalise_axis(spec.attrs.ints("axis", {0}).at(0), x.shape.size()));
-  int64_t batch_dims = spec.attrs.integer("batchDims", 0);
-  if (batch_dims < 0) batch_dims += static_cast<int64_t>(indices.shape.size());
-  require(batch_dims >= 0 && static_cast<size_t>(batch_dims) <= axis, "batchDims must not exceed axis");
-  require(indices.dtype == DType::i32, "indices must be int32");
-  const size_t shared = static_cast<size_t>(batch_dims);
-  const int64_t batch = product(x.shape, 0, shared);
-  const Gather gather(device, x.dtype, batch, product(x.shape, shared, axis), x.shape[axis], batch == 0 ? 0 : indices.numel() / batch,
-                      product(x.shape, axis + 1, x.shape.size()));
-  return make_kernel([=](const void* const* in, void* const* out, RunContext& context) { gather.run(in[x_at], in[indices_at], out[0], context); });
+  const GatherPlan plan = plan_gather(spec);
+  const Gather gather(device, spec.inputs[plan.x].dtype, plan.batch, plan.outer, plan.dim, plan.count, plan.slice);
+  return make_kernel([=](const void* const* in, void* const* out, RunContext& context) { gather.run(in[plan.x], in[plan.indices], out[0], context); });
 }
 
 // Rows of an index matrix [rows, depth] as flat row numbers of the leading dims of `shape`.

@@ -1,4 +1,5 @@
 // OneHot, Range, LinSpace, Diag, MatrixBandPart, SearchSorted and its kin on CUDA.
+#include "ops/cpu/lookup_plan.h"  // plan_search
 #include "ops/cuda/launch.h"
 
 namespace merak {
@@ -7,7 +8,7 @@ namespace {
 using namespace cuda;
 
 CUfunction entry(Device& device, const char* name, DType result, DType a = DType::f32, DType b = DType::f32) {
-  for (const DType dtype : {result, a, b}) require(dtype != DType::bf16 && dtype != DType::i8, "only float32, int32 and bool");
+  for (const DType dtype : {result, a, b}) require(!is_half(dtype) && dtype != DType::i8, "only float32, int32 and bool");
   return device.function("generate", name, {define("Y", result), define("LEFT", a), define("RIGHT", b)});
 }
 
@@ -56,17 +57,12 @@ std::unique_ptr<Kernel> make_band_part(const NodeSpec& spec, Device& device) {
 }
 
 std::unique_ptr<Kernel> make_search(const NodeSpec& spec, Device& device) {
-  const size_t sorted_at = input_index(spec, "sortedSequence"), values_at = input_index(spec, "values");
-  const TensorType &sorted = spec.inputs[sorted_at], &values = spec.inputs[values_at];
-  require(sorted.shape.size() == 2 && values.shape.size() == 2 && sorted.shape[0] == values.shape[0], "the inputs must be [b, n] and [b, m]");
-  require(spec.outputs.at(0).dtype == DType::i32, "the result must be int32");
-  const std::string side = spec.kernel == "UpperBound" ? "right" : spec.kernel == "LowerBound" ? "left" : spec.attrs.text("side", "left");
-  require(side == "left" || side == "right", "side must be 'left' or 'right'");
-  const int after_equals = side == "right";
-  const int64_t length = sorted.shape[1], count = values.shape[1], total = values.numel();
-  const CUfunction function = entry(device, "search_sorted", DType::i32, sorted.dtype, values.dtype);
+  const SearchPlan plan = plan_search(spec);
+  const int after_equals = plan.after_equals;
+  const CUfunction function = entry(device, "search_sorted", DType::i32, spec.inputs[plan.sorted].dtype, spec.inputs[plan.values].dtype);
   return make_kernel([=, &device](const void* const* in, void* const* out, RunContext& context) {
-    device.launch(function, {blocks_for(total, 256)}, {256}, 0, stream_of(context), {&in[sorted_at], &in[values_at], &out[0], &length, &count, &after_equals, &total});
+    device.launch(function, {blocks_for(plan.total, 256)}, {256}, 0, stream_of(context),
+                  {&in[plan.sorted], &in[plan.values], &out[0], &plan.length, &plan.count, &after_equals, &plan.total});
   });
 }
 

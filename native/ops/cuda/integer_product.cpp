@@ -25,7 +25,7 @@ std::unique_ptr<Kernel> make_integer_product(const NodeSpec& spec, Device& devic
   }
   const int m = static_cast<int>(c[c.size() - 2]), n = static_cast<int>(c.back()), k = static_cast<int>(a[a.size() - (transpose_a ? 2 : 1)]);
   const int64_t matrices = numel(sizes);
-  require(matrices < 65536 && m < 65536 * 16, "too many matrices");
+  require(matrices < 65536 && m < 65536 * 16, "too many matrices, or too many rows");
   const Dim3 grid{blocks_for(n, 16), blocks_for(m, 16), static_cast<unsigned>(matrices)};
   const CUfunction function = device.function("integer_product", "integer_product", {define("TRANSPOSE_A", transpose_a), define("TRANSPOSE_B", transpose_b)});
   return make_kernel([=, &device](const void* const* in, void* const* out, RunContext& context) {

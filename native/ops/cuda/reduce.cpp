@@ -52,7 +52,7 @@ std::unique_ptr<Kernel> make_reduce(const NodeSpec& spec, Device& device) {
   const std::string& name = spec.kernel;
   const TensorType &x = spec.inputs.at(0), &y = spec.outputs.at(0);
   const Layout layout(x, reduction_axes(spec, name == "Max" ? "reductionIndices" : "axis", x.shape.size()));
-  require(x.dtype != DType::bf16 && x.dtype != DType::i8, "bfloat16 is not reduced");
+  require(!is_half(x.dtype) && x.dtype != DType::i8, "only float32, int32 and bool are reduced");
   const int64_t outputs = y.numel();
   const bool is_extreme = name == "Max" || name == "Min";
   // An empty maximum is what tfjs reads past the end of its array: NaN.

@@ -1,5 +1,6 @@
 // ArgMax, ArgMin, Cumsum, Cumprod and TopK on CUDA.
 #include "ops/cpu/shape.h"
+#include "ops/cuda/device/chunk.cuh"
 #include "ops/cuda/launch.h"
 
 namespace merak {
@@ -21,7 +22,7 @@ struct Around {
 };
 
 CUfunction entry(Device& device, const char* name, DType from, DType to) {
-  require(from != DType::bf16 && from != DType::i8, "the input must be float32, int32 or bool");
+  require(!is_half(from) && from != DType::i8, "the input must be float32, int32 or bool");
   return device.function("scan", name, {define("X", from), define("Y", to), define("WRAPS", to == DType::i32)});
 }
 
@@ -55,7 +56,6 @@ std::unique_ptr<Kernel> make_top_k(const NodeSpec& spec, Device& device) {
   require(!x.shape.empty(), "the input must have a dim");
   const int64_t length = x.shape.back(), k = spec.attrs.integer("k", 1), rows = product(x.shape, 0, x.shape.size() - 1);
   require(k >= 0 && k <= length, "k exceeds the last dim");
-  constexpr int64_t kChunk = 1024;  // as in device/sort.cuh
   const int64_t chunks = (length + kChunk - 1) / kChunk, total = rows * chunks * kChunk;
   require(rows * chunks < (int64_t{1} << 31), "too many rows");
   const CUfunction sort = entry(device, "sort_rows", x.dtype, x.dtype), take = entry(device, "take_top", x.dtype, x.dtype);

@@ -4,9 +4,9 @@
 #include <algorithm>  // clamp
 #include <limits>     // int
 
-namespace merak::cuda {
+#include "ops/cuda/device/chunk.cuh"
 
-constexpr int64_t kChunk = 1024;  // as in device/sort.cuh
+namespace merak::cuda {
 
 DeviceScatter::DeviceScatter(Device& device, DType dtype, bool assigns, int64_t num_ids, int64_t num_rows, int64_t width)
     : device_(&device), num_ids_(num_ids), width_(width), num_chunks_((num_ids + kChunk - 1) / kChunk), num_rows_(static_cast<int>(num_rows)), assigns_(assigns) {

@@ -1,6 +1,7 @@
 /** Mixed precision: large products in bfloat16 or float16, and what only they read stored so. Sums, norms, softmax, loss and weights stay float32. */
 import { numElements } from '../cost.js';
 import type { Graph, Node, Value, ValueId } from '../graph.js';
+import { VIEWS } from '../views.js';
 import { isNarrowProduct, joinProducts } from './joinProducts.js';
 import { liveNodes } from './liveNodes.js';
 
@@ -29,7 +30,6 @@ const TAKES: Readonly<Record<string, readonly string[]>> = {
 const PRODUCT_TAKES: readonly string[] = ['a', 'b', 'point'];
 /** What a value of each precision is stored as. */
 const STORED_AS = { bf16: 'bfloat16', f16: 'float16' } as const;
-const VIEWS: ReadonlySet<string> = new Set(['Reshape', 'Identity', 'ExpandDims']);
 
 /**
  * Marks every BatchMatMul of two matrices with `precision`, joins to it what follows (joinProducts), and stores an activation

@@ -1,10 +1,9 @@
 /** What follows a product in bfloat16 or float16 becomes part of it: bias, residual, gelu and gelu's gradient never travel through memory alone. */
 import type { Graph, Node, ValueId } from '../graph.js';
+import { VIEWS } from '../views.js';
 import { hasExchangeBetween } from './exchanges.js';
 import { liveNodes } from './liveNodes.js';
 import { inputOf, sameShape, sizeOf } from './view.js';
-
-const VIEWS: ReadonlySet<string> = new Set(['Reshape', 'Identity', 'ExpandDims']);
 
 /** What a product ends in so far. */
 interface Ending {

@@ -1,7 +1,6 @@
 /** Attention reads q, k and v where the fused projection left them, and writes their gradients side by side. */
 import type { Graph, Node, ValueId } from '../graph.js';
-
-const VIEWS: ReadonlySet<string> = new Set(['Reshape', 'Identity', 'ExpandDims']);
+import { VIEWS } from '../views.js';
 
 /**
  * MerakAttention over the three pieces of one split along the last dim becomes MerakPackedAttention over the whole, and

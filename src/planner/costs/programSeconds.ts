@@ -5,7 +5,7 @@ import type { Link } from '../../pipeline/network.js';
 import type { Executable, Program } from '../../plan/plan.js';
 import { asGraphValue } from '../../plan/programValue.js';
 import { callSeconds, isExchange, startsExchange } from './callSeconds.js';
-import { isProduct, type OperatorCosts } from './operatorCosts.js';
+import type { OperatorCosts } from './operatorCosts.js';
 
 export interface ProgramCosts {
   readonly operators: OperatorCosts;
@@ -15,8 +15,6 @@ export interface ProgramCosts {
   /** Share of an exchange in the background that the rank's own cores must do. Default 0. */
   readonly busyShare?: number;
 }
-
-const VIEWS: ReadonlySet<string> = new Set(['Reshape', 'Identity', 'ExpandDims', 'MerakFanOut', 'MerakWait']);
 
 /** A program as a graph, for the cost rules that read graphs. */
 export function programGraph(program: Program): Graph {
@@ -38,12 +36,11 @@ function withoutTarget<N extends Pick<Node, 'attrs'>>(node: N): N {
 }
 
 /**
- * Exchanges that are started and awaited apart run beside computing, one at a time. The engine adds a product straight to the gradient it is accumulated into, so such an accumulation is free; any other
- * reads and writes its target, and an assignment copies.
+ * Exchanges that are started and awaited apart run beside computing, one at a time. An accumulation of its own
+ * (plan/joinAccumulations.ts has joined the others to what they add) reads and writes its target, and an assignment copies.
  */
 export function programSeconds(program: Program, costs: ProgramCosts): number {
   const graph = programGraph(program);
-  const producer = new Map<number, Node>();
   const { busyShare = 0 } = costs;
   const arrivals = new Map<number, number>();
   let seconds = 0;
@@ -56,8 +53,7 @@ export function programSeconds(program: Program, costs: ProgramCosts): number {
       arrivals.set(node.outputs[0] ?? -1, linkFree);
     } else if (node.kernel === 'MerakWait') {
       seconds = Math.max(seconds, arrivals.get(node.inputs[0] ?? -1) ?? 0);
-    } else seconds += nodeSeconds(graph, node, producer, costs) + missSeconds(program, node, costs);
-    for (const output of node.outputs) producer.set(output, node);
+    } else seconds += nodeSeconds(graph, node, costs) + missSeconds(program, node, costs);
   }
   return seconds;
 }
@@ -65,14 +61,11 @@ export function programSeconds(program: Program, costs: ProgramCosts): number {
 /** In step with the program's nodes, each by itself: exchanges that others hide count whole. */
 export function secondsByNode(program: Program, costs: ProgramCosts): number[] {
   const graph = programGraph(program);
-  const producer = new Map<number, Node>();
-  return graph.nodes.map((node) => {
-    const seconds = startsExchange(node)
+  return graph.nodes.map((node) =>
+    startsExchange(node)
       ? callSeconds(graph, node, costs)
-      : nodeSeconds(graph, node, producer, costs) + missSeconds(program, node, costs);
-    for (const output of node.outputs) producer.set(output, node);
-    return seconds;
-  });
+      : nodeSeconds(graph, node, costs) + missSeconds(program, node, costs),
+  );
 }
 
 /**
@@ -91,14 +84,11 @@ function missSeconds({ values }: Program, node: Node, { operators }: ProgramCost
   return operators.missSeconds(weights) + 2 * operators.missSeconds(gradients);
 }
 
-function nodeSeconds(graph: Graph, node: Node, producer: ReadonlyMap<number, Node>, costs: ProgramCosts): number {
+function nodeSeconds(graph: Graph, node: Node, costs: ProgramCosts): number {
   const { operators } = costs;
   if (isExchange(node)) return callSeconds(graph, node, costs);
   if (node.kernel === 'MerakAssign') return operators.nodeSeconds(graph, { ...node, kernel: 'Neg' });
-  if (node.kernel !== 'MerakAccumulate') return operators.nodeSeconds(graph, node);
-  let source = producer.get(node.inputs[0] ?? -1);
-  while (source !== undefined && VIEWS.has(source.kernel)) source = producer.get(source.inputs[0] ?? -1);
-  return source !== undefined && isProduct(source.kernel) ? 0 : operators.nodeSeconds(graph, addTo(node));
+  return operators.nodeSeconds(graph, node.kernel === 'MerakAccumulate' ? addTo(node) : node);
 }
 
 function addTo(node: Node): Node {

@@ -7,7 +7,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { MerakError } from '../../../src/errors.js';
 import { leastSide, nodeFlops } from '../../../src/graph/cost.js';
 import type { Graph, Node } from '../../../src/graph/graph.js';
-import type { KernelCall } from '../../../src/graph/kernelCall.js';
+import { type KernelCall, kernelCall } from '../../../src/graph/kernelCall.js';
 import { oneForwardOneBackward } from '../../../src/pipeline/oneForwardOneBackward.js';
 import { simulate } from '../../../src/pipeline/simulate.js';
 import type { Program } from '../../../src/plan/plan.js';
@@ -149,7 +149,7 @@ describe('operators', () => {
 });
 
 describe('programs', () => {
-  it('sum their calls; views are free, and so is adding a product to its gradient', () => {
+  it('sum their calls; views are free, and so is adding to a gradient where it is made, but not by itself', () => {
     const value = (space: Program['values'][number]['space'], shape: number[]) => ({
       shape,
       dtype: 'float32' as const,
@@ -159,17 +159,10 @@ describe('programs', () => {
     const { node } = product(4, 4, 4);
     const program: Program = {
       kind: 'backward',
-      values: [
-        value('saved', [4, 4]),
-        value('parameters', [4, 4]),
-        value('scratch', [4, 4]),
-        value('scratch', [16]),
-        value('gradients', [16]),
-      ],
+      values: [value('saved', [4, 4]), value('parameters', [4, 4]), value('gradients', [4, 4]), value('scratch', [16])],
       nodes: [
-        node,
+        { ...node, attrs: { ...node.attrs, accumulate: true } },
         { kernel: 'Reshape', inputs: [2], inputNames: ['x'], outputs: [3], attrs: { shape: [16] }, scope: '' },
-        { kernel: 'MerakAccumulate', inputs: [3], inputNames: ['x'], outputs: [4], attrs: {}, scope: '' },
         {
           kernel: 'MerakAllReduce',
           inputs: [3],
@@ -187,6 +180,14 @@ describe('programs', () => {
     expect(programSeconds(program, { operators, tensorLink: link, tensorRanks: 1 })).toBeCloseTo(bare, 12);
     // 64 bytes over 2 ranks: 2 rounds of 1 s + 32 / 8 s.
     expect(programSeconds(program, { operators, tensorLink: link, tensorRanks: 2 })).toBeCloseTo(bare + 10, 9);
+
+    const own = { kernel: 'MerakAccumulate', inputs: [3], inputNames: ['x'], outputs: [4], attrs: {}, scope: '' };
+    const apart = { ...program, values: [...program.values, value('gradients', [16])], nodes: [...program.nodes, own] };
+    const sum = kernelCall('Add', { a: [16], b: [16] }, [[16]], {});
+    expect(programSeconds(apart, { operators, tensorLink: link, tensorRanks: 1 })).toBeCloseTo(
+      bare + operators.nodeSeconds(sum.graph, sum.node),
+      12,
+    );
   });
 });
 

@@ -15,6 +15,8 @@ __device__ inline W read_number(const float* x, i64 i) { return (W)x[i]; }
 template <class W>
 __device__ inline W read_number(const bf16* x, i64 i) { return (W)to_float(x[i]); }
 template <class W>
+__device__ inline W read_number(const f16* x, i64 i) { return (W)to_float(x[i]); }
+template <class W>
 __device__ inline W read_number(const i32* x, i64 i) { return (W)x[i]; }
 template <class W>
 __device__ inline W read_number(const u8* x, i64 i) { return (W)x[i]; }
@@ -22,6 +24,8 @@ template <class W>
 __device__ inline void write_number(float* y, i64 i, W x) { y[i] = (float)x; }
 template <class W>
 __device__ inline void write_number(bf16* y, i64 i, W x) { y[i] = Number<bf16>::from((float)x); }
+template <class W>
+__device__ inline void write_number(f16* y, i64 i, W x) { y[i] = Number<f16>::from((float)x); }
 template <class W>
 __device__ inline void write_number(i32* y, i64 i, W x) { y[i] = to_int32((double)x); }
 template <class W>

@@ -1,8 +1,9 @@
 // Keys sorted in chunks of kChunk, in shared memory, by a block of kSortThreads.
 #pragma once
+#include "chunk.cuh"
 #include "numbers.cuh"
 
-constexpr int kChunk = 1024, kSortThreads = 256;
+constexpr int kSortThreads = 256;
 
 // A bitonic sort; begins and ends with a barrier.
 __device__ inline void sort_chunk(u64* keys) {
