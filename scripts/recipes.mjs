@@ -1,7 +1,8 @@
 // npm run recipes -- [NAME...] [--data DIR]: examples/recipes/*.yaml on 2 workers, all or those named; results/DAY/recipes.md joins
 // them with those that ran before, so that a long run can be made in pieces; --page runs none and only writes the page.
 // A yaml is a recipe's configuration; its first comment lines may say `recipe: NAME` (default: the file's name), `data: FOLDER`
-// (under --data, default ../shared/data; without it the recipe generates its data) and `figures: NAME...` (what its row shows).
+// (under --data, default ../shared/data; `sample`: what --sample generates; without it the recipe reads no files) and
+// `figures: NAME...` (what its row shows).
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
@@ -12,6 +13,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const CONFIGS = join(ROOT, 'examples/recipes');
 const RUNS = join(ROOT, 'runs/recipes');
 const DEFAULT_FIGURES = 4;
+const SAMPLE = 'sample';
 
 const { values, positionals: wanted } = parseArgs({
   options: {
@@ -59,12 +61,14 @@ function readRecipe(file) {
 
 /** What is wrong, if anything is. */
 function run({ path, out, trainer, data: folder }) {
-  const data = folder === undefined ? undefined : resolve(values.data, folder);
+  const isSample = folder === SAMPLE;
+  const data = folder === undefined || isSample ? undefined : resolve(values.data, folder);
   if (data !== undefined && !existsSync(data))
     return `skipped: there is no ${data}; name the data's folder with --data`;
   rmSync(out, { recursive: true, force: true });
   const flags = ['--workers', '2', '--config', path, '--out', out, '--log-dir', join(out, 'logs')];
   if (data !== undefined) flags.push('--data', data);
+  if (isSample) flags.push('--sample');
   const merak = join(ROOT, 'bin/merak.mjs');
   const { status, signal } = spawnSync(process.execPath, [merak, 'train', trainer, ...flags], { stdio: 'inherit' });
   return status === 0 ? undefined : `failed: ${signal ?? `exit status ${status}`}`;
