@@ -12,6 +12,8 @@ export interface Candidate {
   readonly numLayers: number;
   /** Higher is better. */
   readonly metric: number;
+  /** Standard error of this metric's difference from the float model's, both on the same rows; absent, differences count as they are. */
+  readonly metricError?: number | undefined;
   readonly latencySeconds: number;
 }
 
@@ -31,7 +33,8 @@ export interface Requirement {
  * With a floor under the metric, the fastest candidate above it; with a ceiling on latency, the most accurate below it; with both,
  * the fastest that keeps both. Otherwise each mode walks from k = 0 upwards and stops before the step whose loss per gain,
  * (M_(k-1) - M_k) / (t_(k-1) - t_k), exceeds the threshold, and of the modes' ends the faster is taken, or the better at equal
- * latency (1 %). A step that is no faster is passed over when it loses nothing that the next step does not win back.
+ * latency (1 %). A step that is no faster is passed over when it loses nothing that the next step does not win back. A loss within
+ * the standard error of the difference from the float model is none: a title more or less of a thousand must not decide.
  *
  * @throws MerakError config/invalid when no candidate fulfils the requirement, naming the nearest.
  */
@@ -61,7 +64,8 @@ function walk(float: Candidate, candidates: readonly Candidate[], threshold: num
   for (const next of [...candidates].sort((a, b) => a.numLayers - b.numLayers)) {
     const gain = (at.latencySeconds - next.latencySeconds) / float.latencySeconds;
     if (next.numLayers === 0 || gain <= 0) continue;
-    if ((at.metric - next.metric) / gain > threshold) break;
+    const isNoise = next.metricError !== undefined && float.metric - next.metric <= next.metricError;
+    if (!isNoise && (at.metric - next.metric) / gain > threshold) break;
     at = next;
   }
   return at;

@@ -35,6 +35,15 @@ describe('recommend', () => {
     expect(recommend(measured, { decayThreshold: 1 })).toBe(measured[6]);
   });
 
+  it('does not stop for a loss within the error of the difference from float', () => {
+    const lost = [0.674, 0.676, 0.676, 0.675, 0.673].map((metric, k) => at('full', k, metric, 10 - k));
+    expect(recommend(lost, { decayThreshold: 0.005 })).toBe(lost[2]);
+    const known = lost.map((one) => ({ ...one, metricError: 0.002 }));
+    expect(recommend(known, { decayThreshold: 0.005 })).toBe(known[4]);
+    const certain = known.map((one) => ({ ...one, metricError: 0.0005 }));
+    expect(recommend(certain, { decayThreshold: 0.005 })).toBe(certain[3]);
+  });
+
   it('stays in float where int8 is slower', () => {
     const slow = [at('ffn', 0, 0.7, 1), at('ffn', 1, 0.71, 1.2), at('full', 1, 0.71, 1.5)];
     expect(recommend(slow, { decayThreshold: 1 })).toBe(slow[0]);

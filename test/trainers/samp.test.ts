@@ -7,7 +7,7 @@ import { setLaunchContext } from '../../src/config/launch.js';
 import type { OptionsInput } from '../../src/config/schema.js';
 import { openSaved } from '../../src/index.js';
 import { type TrainSettings, train } from '../../src/launcher/train.js';
-import { meanDivergence, modesOf } from '../../src/trainers/samp/measure.js';
+import { errorOfDifference, meanDivergence, modesOf } from '../../src/trainers/samp/measure.js';
 import { expectClose, stepLosses } from './recipeRun.js';
 import { killedAfterSave } from './run/killing.js';
 
@@ -123,4 +123,12 @@ it('divergence is that of the two distributions', () => {
   const expected = (0 + 0.75 * Math.log(1.5) + 0.25 * Math.log(0.5)) / 2;
   expect(meanDivergence(p, q, 2)).toBeCloseTo(expected, 6);
   expect(meanDivergence(p, p, 2)).toBe(0);
+});
+
+it('takes the error of a difference of accuracies from the rows where just one is right', () => {
+  const labels = Int32Array.of(0, 1, 1, 0);
+  const right = Float32Array.of(1, 0, 0, 1, 0, 1, 1, 0);
+  const twoWrong = Float32Array.of(1, 0, 1, 0, 0, 1, 0, 1);
+  expect(errorOfDifference(right, right, labels)).toBe(0);
+  expect(errorOfDifference(right, twoWrong, labels)).toBeCloseTo(Math.SQRT2 / 4, 12);
 });

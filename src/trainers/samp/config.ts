@@ -67,7 +67,8 @@ export const config = z.strictObject({
     .optional()
     .meta({ description: 'the most accurate plan that takes at most so long per batch', unit: 'ms' }),
   decayThreshold: z.number().min(0).default(0.005).meta({
-    description: 'accuracy that may be lost per unit of relative speed-up, when neither requirement is given',
+    description:
+      'accuracy that may be lost per unit of relative speed-up, when neither requirement is given; a loss within its standard error is none',
     paper: 'accuracy-decay-aware; value not known',
   }),
   latencyRounds: count.default(15).meta({ description: 'timed runs of every plan, interleaved; the median counts' }),

@@ -13,6 +13,7 @@ export interface Encoded {
 
 export interface Measured extends Candidate {
   readonly layerModes: readonly LayerMode[];
+  readonly metricError: number;
   /** Mean KL divergence of the float model's class distribution from this one's, in nats. */
   readonly divergence: number;
   readonly bytes: number;
@@ -54,6 +55,7 @@ export async function measurePlans(quantiser: Quantiser, dev: Encoded, config: S
         numLayers: count,
         layerModes,
         metric: accuracyOf(logits, dev.labels),
+        metricError: errorOfDifference(float, logits, dev.labels),
         divergence: meanDivergence(float, logits, numClasses),
         bytes: model.weightBytes,
       });
@@ -86,12 +88,22 @@ export async function logitsOf(model: InferenceModel, titles: Encoded): Promise<
 }
 
 export function accuracyOf(logits: Float32Array, labels: Int32Array): number {
-  const numClasses = logits.length / labels.length;
-  const predictions = Array.from(labels, (_, row) => {
+  return metrics.accuracy(predictionsOf(logits, labels.length), labels);
+}
+
+/** Standard error of the difference of two accuracies on the same rows: only rows that one gets right and the other wrong count (McNemar). */
+export function errorOfDifference(a: Float32Array, b: Float32Array, labels: Int32Array): number {
+  const [fromA, fromB] = [predictionsOf(a, labels.length), predictionsOf(b, labels.length)];
+  const numDiffering = labels.filter((label, row) => (fromA[row] === label) !== (fromB[row] === label)).length;
+  return Math.sqrt(numDiffering) / labels.length;
+}
+
+function predictionsOf(logits: Float32Array, numRows: number): number[] {
+  const numClasses = logits.length / numRows;
+  return Array.from({ length: numRows }, (_, row) => {
     const scores = logits.subarray(row * numClasses, (row + 1) * numClasses);
     return scores.reduce((best, score, label) => (score > scores[best]! ? label : best), 0);
   });
-  return metrics.accuracy(predictions, labels);
 }
 
 /** The mean over rows of sum_c p_c (ln p_c - ln q_c), p and q the softmax of `from` and `to`. */
