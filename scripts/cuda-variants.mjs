@@ -63,6 +63,8 @@ export const variants = [
   { source: 'scan', macros: { X: 'float', Y: 'float', WRAPS: 0 } },
   { source: 'scan', macros: { X: 'i32', Y: 'i32', WRAPS: 1 } },
   { source: 'generate', macros: { Y: 'float', LEFT: 'i32', RIGHT: 'float' } },
+  { source: 'resize', macros: { BILINEAR: 1 } },
+  { source: 'resize', macros: { BILINEAR: 0 } },
   { source: 'integer_product', macros: { TRANSPOSE_A: 0, TRANSPOSE_B: 1 } },
   { source: 'softmax', macros: { LOGARITHM: 0 } },
   { source: 'softmax', macros: { LOGARITHM: 1 } },

@@ -5,8 +5,8 @@ import type { HostArray } from '../../src/runtime/device.js';
 import { loadAddon, type NodeSpec, type RunKernelOptions, type TensorSpec } from '../../src/runtime/native/addon.js';
 import { standInEnvironment } from '../standin/build.js';
 
-// Before the addon looks for the driver.
-Object.assign(process.env, standInEnvironment());
+// Before the addon looks for the driver. The stand-in compiler has a cache of its own, which knows when the emulation has changed.
+Object.assign(process.env, standInEnvironment(), { MERAK_CUDA_CACHE: 'off' });
 
 export type Stored = TensorSpec['dtype'] | 'bfloat16';
 export interface Tensor {

@@ -1,4 +1,4 @@
-/** Convolutions and pooling on the stand-in card: strides, dilations, paddings, several tiles, nothing at all. */
+/** Convolutions, pooling and resizing on the stand-in card: strides, dilations, paddings, several tiles, nothing at all. */
 import { describe, it } from 'vitest';
 import type { Attrs } from '../../src/graph/graph.js';
 import { expectAlike, type Stored, tensor } from './card.js';
@@ -99,5 +99,34 @@ describe('pooling', () => {
   it.each(['int32', 'bool'] satisfies Stored[])('the maximum of %s', (dtype) => {
     const attrs = { filterSize: [2, 2], strides: [2, 2], dilations: 1, pad: 'valid' };
     expectAlike('MaxPool', { x: tensor([2, 5, 6, 3], 1, dtype) }, [{ shape: [2, 2, 3, 3], dtype }], attrs);
+  });
+});
+
+describe.each(['ResizeBilinear', 'ResizeNearestNeighbor'])('%s', (kernel) => {
+  it.each([
+    [false, false],
+    [true, false],
+    [false, true],
+  ])('aligned corners %j, half pixels %j', (alignCorners, halfPixelCenters) => {
+    for (const [from, to] of [
+      [
+        [4, 5],
+        [9, 7],
+      ],
+      [
+        [7, 8],
+        [3, 8],
+      ],
+      [
+        [1, 3],
+        [4, 1],
+      ],
+    ] as const) {
+      const [small, big] = [[2, ...from, 3] as const, [2, ...to, 3] as const];
+      const attrs = { alignCorners, halfPixelCenters, size: [...to] };
+      const images = tensor(small, 1);
+      expectAlike(kernel, { images }, [float(big)], attrs);
+      expectAlike(`${kernel}Grad`, { images, dy: tensor(big, 2) }, [float(small)], attrs);
+    }
   });
 });

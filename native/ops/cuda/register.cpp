@@ -24,6 +24,7 @@ void register_cuda_pools();
 void register_cuda_gather_scatter();
 void register_cuda_scans();
 void register_cuda_generators();
+void register_cuda_resizes();
 
 namespace {
 
@@ -46,6 +47,7 @@ void register_all() {
   register_cuda_gather_scatter();
   register_cuda_scans();
   register_cuda_generators();
+  register_cuda_resizes();
 }
 
 std::map<std::string, CudaKernelFactory>& table() {
