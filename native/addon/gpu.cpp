@@ -54,7 +54,7 @@ Napi::Value libraries(const Napi::CallbackInfo& info) {
 #undef MERAK_LACKS
     }
     add(entry);
-    add(to_object(env, "cuDNN", find_cudnn().library, dotted(find_cudnn().version, 10000, 100)));
+    add(to_object(env, "cuDNN", find_cudnn().library, cudnn_version_text(find_cudnn().version)));
     return list;
   });
 }

@@ -64,6 +64,7 @@ Device::~Device() {
   if (!is_there()) return;
   driver().cuCtxSetCurrent(context_);
   if (lt_) cublaslt().cublasLtDestroy(lt_);
+  if (cudnn_) find_cudnn().cudnnDestroy(cudnn_);
   for (const auto& [key, module] : modules_->modules) driver().cuModuleUnload(module);
   driver().cuDevicePrimaryCtxRelease(device_);
 }
@@ -123,6 +124,14 @@ cublasLtHandle_t Device::lt() {
     check(cublaslt().cublasLtCreate(&lt_), "cublasLtCreate");
   }
   return lt_;
+}
+
+cudnnHandle_t Device::cudnn() {
+  if (!cudnn_ && is_there()) {
+    make_current();
+    check(find_cudnn().cudnnCreate(&cudnn_), "cudnnCreate");
+  }
+  return cudnn_;
 }
 
 }  // namespace merak::cuda

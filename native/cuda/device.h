@@ -7,6 +7,7 @@
 #include <vector>            // macros
 
 #include "cuda/cublaslt.h"  // cublasLtHandle_t
+#include "cuda/cudnn.h"     // cudnnHandle_t
 #include "cuda/driver.h"    // handles
 
 namespace merak::cuda {
@@ -43,6 +44,8 @@ class Device {
   // Enqueues a launch; `arguments` are the addresses of the kernel's arguments. A grid with a zero side launches nothing.
   void launch(CUfunction function, Dim3 grid, Dim3 block, size_t shared_bytes, CUstream stream, std::initializer_list<const void*> arguments);
   cublasLtHandle_t lt();
+  // Only where cuda::cudnn() found one.
+  cudnnHandle_t cudnn();
 
  private:
   struct Modules;
@@ -55,6 +58,7 @@ class Device {
   std::string name_;
   std::unique_ptr<Modules> modules_;
   cublasLtHandle_t lt_ = nullptr;
+  cudnnHandle_t cudnn_ = nullptr;
 };
 
 }  // namespace merak::cuda

@@ -52,7 +52,8 @@ export function leastSide(graph: Graph, node: Node): number | undefined {
 }
 
 const MATRIX_PRODUCTS: ReadonlySet<string> = new Set(['BatchMatMul', '_FusedMatMul', 'MerakProduct']);
-const CONVOLUTIONS: ReadonlySet<string> = new Set([
+/** Convolutions that are products at every point, and their gradients. */
+export const CONVOLUTIONS: ReadonlySet<string> = new Set([
   'Conv2D',
   'FusedConv2D',
   'Conv3D',

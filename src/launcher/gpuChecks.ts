@@ -8,7 +8,10 @@ const LIBRARIES: Readonly<Record<GpuLibrary['name'], { readonly use: string; rea
   NVRTC: { use: 'compiling kernels', hint: 'pip install nvidia-cuda-nvrtc' },
   cuBLASLt: { use: 'matrix products', hint: 'pip install nvidia-cublas' },
   NCCL: { use: 'several GPUs; without it ranks exchange through host memory', hint: 'pip install nvidia-nccl-cu13' },
-  cuDNN: { use: 'nothing yet', hint: 'pip install nvidia-cudnn-cu13' },
+  cuDNN: {
+    use: "convolutions on tensor cores; without it Merak's own kernels run them",
+    hint: 'pip install nvidia-cudnn-cu13',
+  },
 };
 
 /** One line for each device, or why there is none. */

@@ -3,6 +3,9 @@ import { describe, it } from 'vitest';
 import type { Attrs } from '../../src/graph/graph.js';
 import { expectAlike, type Stored, tensor } from './card.js';
 
+// Our own kernels; test/cuda/cudnn.test.ts has the others.
+process.env.MERAK_CUDNN = 'off';
+
 const float = (shape: readonly number[]) => ({ shape, dtype: 'float32' as const });
 
 interface Case {

@@ -10,7 +10,7 @@ const output = join(here, '..', '..', 'build', 'standin');
 
 /**
  * How much of a library: 'all' of it, 'version' alone, or NCCL 'without newer' functions. What versions they say they have is up to the
- * variables MERAK_STANDIN_{CUDA,NVRTC,CUBLASLT,NCCL}_VERSION, counted as each library counts.
+ * variables MERAK_STANDIN_{CUDA,NVRTC,CUBLASLT,NCCL,CUDNN}_VERSION, counted as each library counts.
  */
 export type StandIn = 'all' | 'version' | 'without newer';
 
@@ -19,16 +19,18 @@ export interface StandIns {
   readonly nvrtc?: StandIn;
   readonly cublasLt?: StandIn;
   readonly nccl?: StandIn;
+  readonly cudnn?: StandIn;
 }
 
 /** All that work together. */
-export const ALL: StandIns = { cuda: 'all', nvrtc: 'all', cublasLt: 'all', nccl: 'all' };
+export const ALL: StandIns = { cuda: 'all', nvrtc: 'all', cublasLt: 'all', nccl: 'all', cudnn: 'all' };
 
 const FILES: Readonly<Record<keyof StandIns, string>> = {
   cuda: 'libcuda.so.1',
   nvrtc: 'libnvrtc.so.13',
   cublasLt: 'libcublasLt.so.13',
   nccl: 'libnccl.so.2',
+  cudnn: 'libcudnn.so.9',
 };
 
 /** The folder with these stand-ins, built if it is not there yet. */

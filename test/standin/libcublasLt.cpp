@@ -6,9 +6,12 @@
 #include <vector>   // unpacked operands
 
 #include "libcuda.h"  // enqueue
+#include "numbers.h"  // 16 bits
 #include "version.h"  // version_setting
 
 namespace {
+
+using namespace merak_standin;
 
 enum : int { kSuccess = 0, kInvalidValue = 7, kNotSupported = 15 };
 enum : int { kF32 = 0, kF16 = 2, kBf16 = 14 };
@@ -48,50 +51,14 @@ struct Result {
   int reserved[4];
 };
 
-uint32_t bits_of(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, 4);
-  return bits;
-}
-float float_of(uint32_t bits) {
-  float x;
-  std::memcpy(&x, &bits, 4);
-  return x;
-}
-
-float from_f16(uint16_t h) {
-  const uint32_t sign = static_cast<uint32_t>(h & 0x8000) << 16, exponent = h >> 10 & 31, mantissa = h & 1023;
-  if (exponent == 31) return float_of(sign | 0x7f800000 | mantissa << 13);
-  if (exponent) return float_of(sign | (exponent + 112) << 23 | mantissa << 13);
-  const float small = std::ldexp(static_cast<float>(mantissa), -24);
-  return sign ? -small : small;
-}
-// To nearest, ties to even.
-uint16_t to_f16(float x) {
-  const uint32_t bits = bits_of(x);
-  const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
-  const float a = std::fabs(x);
-  if (a != a) return 0x7fff;
-  if (a >= 65520.0f) return sign | 0x7c00;
-  if (a < 6.103515625e-05f) return sign | static_cast<uint16_t>(std::nearbyint(std::ldexp(a, 24)));
-  const uint32_t rounded = (bits & 0x7fffffff) + 0xfff + (bits >> 13 & 1);
-  return sign | static_cast<uint16_t>((rounded >> 13) - (112 << 10));
-}
-
 float load(const void* data, int type, size_t i) {
   if (type == kF32) return static_cast<const float*>(data)[i];
   const uint16_t half = static_cast<const uint16_t*>(data)[i];
-  return type == kBf16 ? float_of(static_cast<uint32_t>(half) << 16) : from_f16(half);
+  return type == kBf16 ? from_bf16(half) : from_f16(half);
 }
 void store(void* data, int type, size_t i, float x) {
-  if (type == kF32) {
-    static_cast<float*>(data)[i] = x;
-  } else if (type == kBf16) {
-    const uint32_t bits = bits_of(x);
-    static_cast<uint16_t*>(data)[i] = static_cast<uint16_t>(x != x ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-  } else {
-    static_cast<uint16_t*>(data)[i] = to_f16(x);
-  }
+  if (type == kF32) static_cast<float*>(data)[i] = x;
+  else static_cast<uint16_t*>(data)[i] = type == kBf16 ? to_bf16(x) : to_f16(x);
 }
 size_t size_of(int type) { return type == kF32 ? 4 : 2; }
 void* shifted(const void* data, int64_t elements, int type) {
@@ -132,9 +99,6 @@ bool fits(const Desc& desc, const Layout& a, const Layout& b, const Layout& c, c
   return k == k_b && d.rows == m && d.columns == n && c.rows == m && c.columns == n && a.is_valid() && b.is_valid() && c.is_valid() &&
          d.is_valid() && a.batch == d.batch && b.batch == d.batch;
 }
-
-// As the tensor cores take float32 operands in tf32: 10 bits of fraction.
-float to_tf32(float x) { return x - x == 0 ? float_of((bits_of(x) + 0xfff + (bits_of(x) >> 13 & 1)) & 0xffffe000u) : x; }
 
 struct Call {
   Desc desc;

@@ -9,3 +9,6 @@ extern "C" __attribute__((visibility("default"))) int ncclGetVersion(int* versio
   *version = merak_standin::version_setting("NCCL", 22907);
   return 0;
 }
+extern "C" __attribute__((visibility("default"))) size_t cudnnGetVersion() {
+  return static_cast<size_t>(merak_standin::version_setting("CUDNN", 91002));
+}

@@ -1,8 +1,9 @@
-// Convolutions and their gradients on CUDA, in two and three dims, also depthwise: products whose operands are found on the way. What few
-// tiles have to sum is cut into pieces, joined in order by a second launch.
+// Convolutions and their gradients on CUDA, in two and three dims: cuDNN's where it is there and takes them, else, and for depthwise ones,
+// our own: products whose operands are found on the way. What few tiles have to sum is cut into pieces, joined in order by a second launch.
 #include <algorithm>  // clamp
 #include <optional>   // the join
 
+#include "ops/cuda/cudnn_conv.h"
 #include "ops/cuda/window.h"
 
 namespace merak {
@@ -10,12 +11,11 @@ namespace {
 
 using namespace cuda;
 
-enum Direction { kForward, kInputGradient, kFilterGradient };
-
 // How many blocks fill a card; more pieces than blocks only cost memory.
 constexpr int64_t kEnoughBlocks = 264, kMostPieces = 64;
 
 struct Geometry {
+  Window on_host;
   MerakWindow window;
   int64_t x_pixels, y_pixels, taps, in, out;
 
@@ -30,7 +30,7 @@ struct Geometry {
     // A window knows no channels of its own.
     Shape from = x, to = y;
     from.back() = to.back() = 1;
-    const Window own = window_of(spec, from, to, {filter.begin(), filter.end() - 2});
+    const Window own = on_host = window_of(spec, from, to, {filter.begin(), filter.end() - 2});
     window = device_window(own, in);
     x_pixels = own.batch * own.in_pixels();
     y_pixels = own.batch * own.out_pixels();
@@ -59,6 +59,13 @@ struct Pieces {
     device.launch(join, {blocks_for(count, 32)}, {256}, 0, stream, {&parts, &out, &number, &count, &number, &scale});
   }
 };
+
+// `precision` marks what may be computed in fewer bits (src/graph/passes); our own kernel computes it in float32 all the same.
+std::unique_ptr<Kernel> make_cudnn(const NodeSpec& spec, Device& device, Direction direction, const Geometry& g, size_t first, size_t second) {
+  const std::string precision = spec.attrs.text("precision", "f32");
+  const DType operands = precision == "bf16" ? DType::bf16 : precision == "f16" ? DType::f16 : DType::f32;
+  return make_cudnn_convolution(device, {direction, g.on_host, g.in, g.out, spec.outputs[0].shape.size() - 2, operands, precision == "tf32", first, second});
+}
 
 std::unique_ptr<Kernel> make_product(Device& device, Direction direction, const Geometry& g, size_t first, size_t second) {
   const int64_t rows = direction == kForward ? g.y_pixels : direction == kInputGradient ? g.x_pixels : g.taps * g.in;
@@ -117,7 +124,9 @@ std::unique_ptr<Kernel> make_convolution(const NodeSpec& spec, Device& device) {
   const Shape &a = spec.inputs[first].shape, &b = spec.inputs[second].shape, &made = result.shape;
   const Geometry geometry(spec, direction == kInputGradient ? made : a, direction == kFilterGradient ? made : b,
                           direction == kForward ? made : direction == kInputGradient ? a : b, depthwise);
-  return depthwise ? make_depthwise(device, direction, geometry, first, second) : make_product(device, direction, geometry, first, second);
+  if (depthwise) return make_depthwise(device, direction, geometry, first, second);
+  if (auto kernel = make_cudnn(spec, device, direction, geometry, first, second)) return kernel;
+  return make_product(device, direction, geometry, first, second);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 /** Mixed precision: large products in bfloat16 or float16, and what only they read stored so. Sums, norms, softmax, loss and weights stay float32. */
-import { numElements } from '../cost.js';
+import { CONVOLUTIONS, nodeFlops, numElements } from '../cost.js';
 import type { Graph, Node, Value, ValueId } from '../graph.js';
 import { VIEWS } from '../views.js';
 import { isNarrowProduct, joinProducts } from './joinProducts.js';
@@ -33,8 +33,9 @@ const STORED_AS = { bf16: 'bfloat16', f16: 'float16' } as const;
 
 /**
  * Marks every BatchMatMul of two matrices with `precision`, joins to it what follows (joinProducts), and stores an activation
- * as bfloat16 (float16) when nothing but such products and kernels that take it so reads it. `fixed` are values whose type others rely on:
- * outputs, messages, gradients.
+ * as bfloat16 (float16) when nothing but such products and kernels that take it so reads it. Convolutions are marked too, but keep tensors of
+ * float32: cuDNN rounds operands and result, the CPU engine takes no note. `fixed` are values whose type others rely on: outputs, messages,
+ * gradients.
  */
 export function autocast(
   graph: Graph,
@@ -43,7 +44,9 @@ export function autocast(
   precision: NarrowPrecision,
 ): Graph {
   const marked = graph.nodes.map((node) =>
-    isLargeProduct(graph, node) ? { ...node, attrs: { ...node.attrs, precision } } : node,
+    isLargeProduct(graph, node) || isLargeConvolution(graph, node)
+      ? { ...node, attrs: { ...node.attrs, precision } }
+      : node,
   );
   const relied = new Set([...fixed, ...[...graph.outputs, ...graph.updates].map(({ value }) => value)]);
   return storeNarrow(joinProducts({ ...graph, nodes: marked }, numForwardNodes, relied), relied, STORED_AS[precision]);
@@ -118,6 +121,10 @@ function isLargeProduct(graph: Graph, node: Node): boolean {
   if (batch(b) !== 1 || (node.attrs.transposeA === true && batch(a) !== 1)) return false;
   const inner = (node.attrs.transposeA === true ? a.at(-2) : a.at(-1)) ?? 1;
   return numElements(graph.values[node.outputs[0] ?? -1]?.shape ?? []) * inner >= LEAST_PRODUCT;
+}
+
+function isLargeConvolution(graph: Graph, node: Node): boolean {
+  return CONVOLUTIONS.has(node.kernel) && nodeFlops(graph, node) >= 2 * LEAST_PRODUCT;
 }
 
 function takesNarrow(graph: Graph, node: Node, name: string): boolean {

@@ -1,4 +1,5 @@
 /** What follows a product in bfloat16 or float16 becomes part of it: bias, residual, gelu and gelu's gradient never travel through memory alone. */
+import { CONVOLUTIONS } from '../cost.js';
 import type { Graph, Node, ValueId } from '../graph.js';
 import { VIEWS } from '../views.js';
 import { hasExchangeBetween } from './exchanges.js';
@@ -151,8 +152,8 @@ export function joinProducts(graph: Graph, numForwardNodes: number, fixed: Reado
 }
 
 /** Whether autocast has marked the node as a product of operands of 16 bits. */
-export function isNarrowProduct({ attrs }: Node): boolean {
-  return attrs.precision === 'bf16' || attrs.precision === 'f16';
+export function isNarrowProduct({ kernel, attrs }: Node): boolean {
+  return (attrs.precision === 'bf16' || attrs.precision === 'f16') && !CONVOLUTIONS.has(kernel);
 }
 
 /** The kernel's results have this shape, whatever views lay between the product and them. */

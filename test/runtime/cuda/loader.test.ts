@@ -41,7 +41,7 @@ describe('the loader', () => {
       ['NVRTC', '13.0'],
       ['cuBLASLt', '13.0.1'],
       ['NCCL', '2.29.7'],
-      ['cuDNN', ''],
+      ['cuDNN', '9.10.2'],
     ]);
     expect(named(all, 'NCCL')).toMatchObject({ rejected: [], lacks: [] });
     expect(all.devices).toEqual([{ name: 'Stand-in GPU', capability: '9.0', totalBytes: 2 ** 32 }]);
@@ -93,6 +93,20 @@ describe('the loader', () => {
     expect(named(older, 'NVRTC').rejected[0]?.problem).toBe("it is of CUDA 13.0, newer than the driver's 12.8");
     expect(named(older, 'cuBLASLt').rejected[0]?.problem).toContain("newer than the driver's CUDA 12.8");
     expect(named(older, 'NCCL').path).not.toBe('');
+  });
+
+  test('reads both ways in which cuDNN counts its versions, and for which CUDA it was made', () => {
+    const cudnn = (env: NodeJS.ProcessEnv) => named(among(ALL, env), 'cuDNN');
+    expect(cudnn({ MERAK_STANDIN_CUDNN_VERSION: '8907' })).toMatchObject({ version: '8.9.7', rejected: [] });
+    const { problem } = named(among({ ...ALL, cudnn: 'version' }, { MERAK_STANDIN_CUDNN_VERSION: '8100' }), 'cuDNN')
+      .rejected[0]!;
+    expect(problem).toBe('it is version 8.1.0, and Merak needs 8.2.0 or newer');
+    expect(cudnn({ MERAK_STANDIN_CUDA_VERSION: '12080' }).rejected[0]?.problem).toBe(
+      "it is for CUDA 13.0, newer than the driver's 12.8",
+    );
+    expect(cudnn({ MERAK_STANDIN_CUDA_VERSION: '12080', MERAK_STANDIN_CUDNN_CUDART_VERSION: '12090' }).path).not.toBe(
+      '',
+    );
   });
 
   test('takes the first folder that has one that will do', () => {
