@@ -105,6 +105,15 @@ describe('pooling', () => {
   });
 });
 
+it.each([true, false])('max pooling with places, in the batch: %j', (includeBatchInIndex) => {
+  const x = tensor([2, 7, 6, 3], 1);
+  x.data.fill(NaN, 0, 9);
+  x.data.fill(2.5, 60, 90);
+  const attrs = { filterSize: [3, 2], strides: [2, 2], pad: 'same', includeBatchInIndex };
+  const shape = [2, 4, 3, 3];
+  expectAlike('MaxPoolWithArgmax', { x }, [float(shape), { shape, dtype: 'int32' }], attrs, { tolerance: 0 });
+});
+
 describe.each(['ResizeBilinear', 'ResizeNearestNeighbor'])('%s', (kernel) => {
   it.each([
     [false, false],

@@ -64,7 +64,23 @@ const gpt = () =>
   } as merak.models.GptConfig);
 const TOKENS = ['tokens', 'targets'].map((name) => ({ name, shape: [16], dtype: 'int32' as const }));
 
+/** The CPU engine's kernels that cards lack, and why. */
+const ON_THE_HOST = {
+  BroadcastArgs: 'its result is a shape of a few numbers, which the host reads',
+  MerakQuantise: 'int8 inference is of the processor',
+  MerakQuantisedMatMul: 'int8 inference is of the processor',
+  NonMaxSuppressionV3: 'each box kept depends on those before; the data gives how many there are',
+  NonMaxSuppressionV4: 'as NonMaxSuppressionV3',
+  NonMaxSuppressionV5: 'as NonMaxSuppressionV3',
+  Unique: 'the data gives the shape',
+};
+
 describe('everything runs on the card', () => {
+  it('but a few kernels, for reasons', () => {
+    const addon = loadAddon();
+    const card = new Set(addon.cudaKernelNames());
+    expect(addon.kernelNames().filter((name) => !card.has(name))).toEqual(Object.keys(ON_THE_HOST));
+  });
   it('but what the CUDA engine lacks is named', () => {
     const { spec } = nodesOf(planned(gpt(), TOKENS))[0]!;
     expect(loadAddon().cudaSupports({ ...spec, kernel: 'Unique' })).toContain('no kernel');

@@ -70,6 +70,23 @@ describe.each(['Cumsum', 'Cumprod'])('%s', (kernel) => {
   });
 });
 
+it.each(['float32', 'int32'] as const)('counts, with weights of %s', (dtype) => {
+  const none: Tensor = { shape: [0], dtype, data: tensor([0], 1, dtype).data };
+  const exact = { tolerance: 0 };
+  for (const [size, limit] of [
+    [7, 9],
+    [600, 700],
+  ] as const) {
+    const x = ids([2500], limit);
+    const rows = ids([3, 400], limit);
+    for (const weights of [none, tensor([2500], 3, dtype)])
+      expectAlike('Bincount', { x, weights }, [out([size], dtype)], { size }, exact);
+    for (const binaryOutput of [false, true])
+      for (const weights of [none, tensor([3, 400], 4, dtype)])
+        expectAlike('DenseBincount', { x: rows, weights }, [out([3, size], dtype)], { size, binaryOutput }, exact);
+  }
+});
+
 it('names an index outside', () => {
   const x = tensor([4, 3], 1);
   const node = nodeOf('GatherV2', { x, indices: ids([2], 4) }, [out([2, 3])], { axis: 0, batchDims: 0 });

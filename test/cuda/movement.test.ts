@@ -65,6 +65,28 @@ describe('movement', () => {
     expectAlike('PadV2', { x: a }, [as([4, 4, 8])], { paddings: [1, 0, 0, 0, 2, 1], constantValue: 1.5 });
     expectAlike('PadV2', { x: tensor([5], 1, 'bool') }, [as([8], 'bool')], { paddings: [1, 2], constantValue: 1 });
   });
+  it.each(['float32', 'int32', 'bool'] as const)(
+    'trades space for batch and depth, mirrors borders, flips: %s',
+    (dtype) => {
+      const batched = tensor([12, 2, 3, 5], 1, dtype);
+      const block = { blockShape: [2, 3], crops: [1, 0, 2, 1] };
+      expectAlike('BatchToSpaceND', { x: batched }, [as([2, 3, 6, 5], dtype)], block);
+      expectAlike('SpaceToBatchND', { x: tensor([2, 3, 6, 5], 2, dtype) }, [as([12, 2, 3, 5], dtype)], {
+        blockShape: block.blockShape,
+        paddings: block.crops,
+      });
+      expectAlike('DepthToSpace', { x: tensor([2, 3, 5, 8], 3, dtype) }, [as([2, 6, 10, 2], dtype)], {
+        blockSize: 2,
+        dataFormat: 'NHWC',
+      });
+      for (const mode of ['reflect', 'symmetric'])
+        expectAlike('MirrorPad', { x: tensor([4, 1, 5, 2], 4, dtype) }, [as([9, 1, 8, 4], dtype)], {
+          paddings: [3, 2, 0, 0, 0, 3, 1, 1],
+          mode,
+        });
+      expectAlike('FlipLeftRight', { image: tensor([2, 3, 4, 3], 5, dtype) }, [as([2, 3, 4, 3], dtype)]);
+    },
+  );
   it("takes a rank's shard, padded", () => {
     const shard = (dim: number, index: number, paddedSize: number, parts: number, out: number[]) =>
       expectAlike('MerakShard', { x: tensor([6, 7], 1) }, [as(out)], {

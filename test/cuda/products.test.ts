@@ -115,3 +115,26 @@ describe('bfloat16', () => {
     );
   });
 });
+
+describe('einsum', () => {
+  it.each([
+    ['ij,jk->ik', [3, 4], [4, 5]],
+    ['bij,bjk->bik', [2, 3, 4], [2, 4, 5]],
+    ['jib,kj->bki', [4, 3, 2], [5, 4]],
+    ['bqhd,bkhd->bhqk', [2, 3, 2, 4], [2, 5, 2, 4]],
+    ['ij,jk->', [3, 40], [40, 5]],
+    ['iij,j->i', [3, 3, 4], [4]],
+    ['ij,kl->ik', [3, 4], [5, 6]],
+    ['ijk->kj', [3, 4, 5]],
+    ['i,ij,jk,k->', [3], [3, 4], [4, 5], [5]],
+    ['ij,jk->ik', [3, 0], [0, 5]],
+  ])('%s', (equation, ...shapes) => {
+    const sizes = new Map<string, number>();
+    const [terms, output] = equation.split('->') as [string, string];
+    terms.split(',').forEach((term, k) => {
+      for (const [d, label] of [...term].entries()) sizes.set(label, (shapes[k] as number[])[d]!);
+    });
+    const inputs = Object.fromEntries(shapes.map((shape, k) => [`t${k}`, tensor(shape as number[], k + 1)]));
+    expectAlike('Einsum', inputs, [float([...output].map((label) => sizes.get(label)!))], { equation });
+  });
+});

@@ -1,8 +1,9 @@
-// The plans of layout_plan.h: reshapes, transposes, slices, pads, tiles, joins, splits.
+// The plans of layout_plan.h: reshapes, transposes, slices, pads, tiles, joins, splits; the rest is in layout_plan_blocks.h.
 #include "ops/cpu/layout_plan.h"
 
 #include <map>  // by name
 
+#include "ops/cpu/layout_plan_blocks.h"
 #include "ops/cpu/make_kernel.h"  // require
 #include "ops/cpu/shape.h"        // strides
 
@@ -104,16 +105,23 @@ LayoutPlan plan_strided_slice(const NodeSpec& spec) {
   return one({0, 0, sizes, strides, offset, strides_of(sizes), 0, size_of(x.dtype)});
 }
 
-LayoutPlan plan_reverse(const NodeSpec& spec) {
-  const TensorType& x = spec.inputs.at(0);
+LayoutPlan reversed(const TensorType& x, const std::vector<int64_t>& dims) {
   Shape strides = strides_of(x.shape);
   int64_t offset = 0;
-  for (const int64_t d : reduction_axes(spec, "dims", x.shape.size())) {
+  for (const int64_t d : dims) {
     offset += strides[static_cast<size_t>(d)] * (x.shape[static_cast<size_t>(d)] - 1);
     strides[static_cast<size_t>(d)] *= -1;
   }
   if (x.numel() == 0) offset = 0;
   return one({0, 0, x.shape, strides, offset, strides_of(x.shape), 0, size_of(x.dtype)});
+}
+
+LayoutPlan plan_reverse(const NodeSpec& spec) { return reversed(spec.inputs.at(0), reduction_axes(spec, "dims", spec.inputs[0].shape.size())); }
+
+// FlipLeftRight: images [batch, height, width, channels].
+LayoutPlan plan_flip(const NodeSpec& spec) {
+  require(spec.inputs.at(0).shape.size() == 4, "images must be [batch, height, width, channels]");
+  return reversed(spec.inputs[0], {2});
 }
 
 LayoutPlan plan_broadcast_to(const NodeSpec& spec) {
@@ -198,7 +206,9 @@ const std::map<std::string, Planner>& planners() {
       {"Identity", plan_same_order}, {"Reshape", plan_same_order}, {"ExpandDims", plan_same_order}, {"Squeeze", plan_same_order},
       {"Transpose", plan_transpose}, {"Slice", plan_slice},        {"StridedSlice", plan_strided_slice}, {"Reverse", plan_reverse},
       {"BroadcastTo", plan_broadcast_to}, {"Tile", plan_tile},     {"Concat", plan_join},           {"Pack", plan_join},
-      {"SplitV", plan_split},        {"Unpack", plan_split},       {"PadV2", plan_pad}};
+      {"SplitV", plan_split},        {"Unpack", plan_split},       {"PadV2", plan_pad},
+      {"SpaceToBatchND", plan_space_to_batch}, {"BatchToSpaceND", plan_batch_to_space}, {"DepthToSpace", plan_depth_to_space},
+      {"MirrorPad", plan_mirror_pad}, {"FlipLeftRight", plan_flip}};
   return table;
 }
 

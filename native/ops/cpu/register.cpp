@@ -20,7 +20,6 @@ void register_unary_kernels();
 void register_binary_kernels();
 void register_fill_cast_kernels();
 void register_layout_kernels();
-void register_block_kernels();
 void register_reduce_kernels();
 void register_scan_kernels();
 void register_gather_scatter_kernels();
@@ -54,7 +53,6 @@ void register_cpu_kernels() {
   register_binary_kernels();
   register_fill_cast_kernels();
   register_layout_kernels();
-  register_block_kernels();
   register_reduce_kernels();
   register_scan_kernels();
   register_gather_scatter_kernels();

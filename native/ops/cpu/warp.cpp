@@ -1,5 +1,5 @@
-// Images [batch, height, width, channels] resampled along other coordinates: CropAndResize, RotateWithOffset, Transform,
-// FlipLeftRight. Coordinates are computed in double precision, as tfjs does.
+// Images [batch, height, width, channels] resampled along other coordinates: CropAndResize, RotateWithOffset, Transform.
+// Coordinates are computed in double precision, as tfjs does.
 #include <cmath>    // floor, trunc, sin, cos
 #include <cstring>  // memcpy
 
@@ -216,26 +216,12 @@ std::unique_ptr<Kernel> make_transform(const NodeSpec& spec) {
   });
 }
 
-std::unique_ptr<Kernel> make_flip(const NodeSpec& spec) {
-  const Image image = image_of(spec.inputs.at(0));
-  const int64_t element = static_cast<int64_t>(size_of(spec.inputs[0].dtype)), pixel = image.channels * element;
-  return make_kernel([=](const void* const* in, void* const* out, RunContext&) {
-    parallel_for(image.batch * image.height, pixel_grain(image), [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; row++)
-        for (int64_t x = 0; x < image.width; x++)
-          std::memcpy(bytes_at(out[0], (row * image.width + x) * pixel), bytes_at(in[0], (row * image.width + image.width - 1 - x) * pixel),
-                      static_cast<size_t>(pixel));
-    });
-  });
-}
-
 }  // namespace
 
 void register_warp_kernels() {
   register_kernel("CropAndResize", make_crop_and_resize);
   register_kernel("RotateWithOffset", make_rotate);
   register_kernel("Transform", make_transform);
-  register_kernel("FlipLeftRight", make_flip);
 }
 
 }  // namespace merak

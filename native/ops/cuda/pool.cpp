@@ -31,6 +31,18 @@ std::unique_ptr<Kernel> make_max_pool(const NodeSpec& spec, Device& device) {
   });
 }
 
+std::unique_ptr<Kernel> make_max_pool_with_place(const NodeSpec& spec, Device& device) {
+  const TensorType& x = spec.inputs.at(0);
+  require(x.dtype == DType::f32 && x.shape.size() == 4, "the input must be float32 [batch, height, width, channels]");
+  require(spec.outputs.size() == 2 && spec.outputs[1].dtype == DType::i32, "the outputs must be values and int32 positions");
+  const Pool pool(spec, x, spec.outputs[0], spec.outputs[0]);
+  const int in_batch = spec.attrs.flag("includeBatchInIndex", false);
+  const CUfunction function = entry(device, "max_pool_with_place");
+  return make_kernel([=, &device](const void* const* in, void* const* out, RunContext& context) {
+    device.launch(function, {pool.blocks()}, {256}, 0, stream_of(context), {&in[0], &out[0], &out[1], &pool.window, &in_batch, &pool.count});
+  });
+}
+
 std::unique_ptr<Kernel> make_average_pool(const NodeSpec& spec, Device& device) {
   require(spec.inputs.at(0).dtype == DType::f32, "the input must be float32");
   const Pool pool(spec, spec.inputs[0], spec.outputs.at(0), spec.outputs[0]);
@@ -72,6 +84,7 @@ std::unique_ptr<Kernel> make_average_pool_grad(const NodeSpec& spec, Device& dev
 
 void register_cuda_pools() {
   for (const char* name : {"MaxPool", "MaxPool3D"}) register_cuda_kernel(name, make_max_pool);
+  register_cuda_kernel("MaxPoolWithArgmax", make_max_pool_with_place);
   for (const char* name : {"AvgPool", "AvgPool3D"}) register_cuda_kernel(name, make_average_pool);
   for (const char* name : {"MaxPoolGrad", "MaxPool3DGrad"}) register_cuda_kernel(name, make_max_pool_grad);
   for (const char* name : {"AvgPoolGrad", "AvgPool3DGrad"}) register_cuda_kernel(name, make_average_pool_grad);

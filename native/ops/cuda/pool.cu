@@ -44,6 +44,25 @@ extern "C" __global__ void max_pool_winner(const float* __restrict__ x, int* __r
   winner[i] = best;
 }
 
+// The maximum (NaN is ignored) and its place in its image, or in the batch; the first of equals; nothing gives -infinity at -1.
+extern "C" __global__ void max_pool_with_place(const float* __restrict__ x, float* __restrict__ y, int* __restrict__ place, MerakWindow w, int in_batch, i64 count) {
+  const i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= count) return;
+  Place3 at;
+  const int channel = (int)(i % w.channels);
+  const i64 first = take_apart((u64)i / w.channels, w.out, at) * in_pixels(w);
+  float top = -MERAK_INFINITY;
+  i64 best = -1;
+  for_inputs(w, at, [&](int, int pixel) {
+    const float value = x[(first + pixel) * w.channels + channel];
+    if (!(value > top)) return;
+    top = value;
+    best = ((in_batch ? first : 0) + pixel) * w.channels + channel;
+  });
+  y[i] = top;
+  place[i] = (int)best;
+}
+
 // A thread an element of dx: what the windows over it send back, the first window first.
 extern "C" __global__ void max_pool_grad(const float* __restrict__ dy, const int* __restrict__ winner, float* __restrict__ dx, MerakWindow w, i64 count) {
   const i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;

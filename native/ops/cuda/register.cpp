@@ -25,6 +25,11 @@ void register_cuda_gather_scatter();
 void register_cuda_scans();
 void register_cuda_generators();
 void register_cuda_resizes();
+void register_cuda_einsum();
+void register_cuda_resampling();
+void register_cuda_dilations();
+void register_cuda_response_norms();
+void register_cuda_counts();
 
 namespace {
 
@@ -48,6 +53,11 @@ void register_all() {
   register_cuda_scans();
   register_cuda_generators();
   register_cuda_resizes();
+  register_cuda_einsum();
+  register_cuda_resampling();
+  register_cuda_dilations();
+  register_cuda_response_norms();
+  register_cuda_counts();
 }
 
 std::map<std::string, CudaKernelFactory>& table() {

@@ -15,13 +15,14 @@ struct Source {
 __device__ inline Source source_of(int i, int from, int to, const Resize& r) {
   const bool aligned = r.align_corners && to > 1;
   const double ratio = (double)(aligned ? from - 1 : from) / (double)(aligned ? to - 1 : to);
-  double at = ratio * i;
+  // Rounded before anything is added: a fused operation could tip what lies half-way.
+  double at = __dmul_rn(ratio, i);
   if (BILINEAR) {
-    if (r.half_pixel_centers) at = ratio * (i + 0.5) - 0.5;
+    if (r.half_pixel_centers) at = __dmul_rn(ratio, i + 0.5) - 0.5;
     const double low = fmin((double)(from - 1), fmax(0.0, floor(at))), high = fmin((double)(from - 1), ceil(at));
     return {(int)low, (int)fmax(0.0, high), at - low};
   }
-  if (r.half_pixel_centers) at = ratio * (i + 0.5);
+  if (r.half_pixel_centers) at = __dmul_rn(ratio, i + 0.5);
   // JavaScript's Math.round: halves go up.
   const double nearest = r.align_corners ? floor(at + 0.5) : floor(at);
   const int index = (int)fmax(0.0, fmin((double)(from - 1), nearest));
