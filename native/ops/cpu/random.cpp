@@ -1,29 +1,27 @@
 // MerakRandom: uniform or normal values drawn anew each step.
-#include <cmath>  // log, sin, cos
-
+#include "ops/cpu/isa/normals.h"    // scaled_normals
 #include "ops/cpu/make_kernel.h"    // make_kernel
 #include "ops/cpu/random_region.h"  // RandomRegion
 
 namespace merak {
 namespace {
 
-constexpr double kTwoPi = 6.283185307179586;
-
 double uniform(uint32_t word) { return (word >> 8) * 0x1p-24; }
 
-// `mean` + `stddev` times the standard normals of `count` words from `position` of the first block on: by Box-Muller, a pair at a
-// time. As a float before it is scaled, as in src/graph/initialize.ts.
+// Of `count` words from `position` of the first block on: pairs are made whole, which a piece may begin or end within.
 void normals(const uint32_t* blocks, int64_t position, int64_t count, double mean, double stddev, float* out) {
-  const auto scaled = [&](double normal) { return static_cast<float>(mean + stddev * static_cast<double>(static_cast<float>(normal))); };
-  for (int64_t i = 0; i < count;) {
-    const int64_t at = position + i;
-    const uint32_t* pair = blocks + (at & ~int64_t{1});
-    const double radius = std::sqrt(-2 * std::log(uniform(pair[0]) + 0x1p-25));
-    const double angle = kTwoPi * uniform(pair[1]);
-    const double first = radius * std::cos(angle), second = radius * std::sin(angle);
-    if ((at & 1) == 0) out[i++] = scaled(first);
-    if (i < count) out[i++] = scaled(second);
+  const auto scaled_normals = MERAK_PICK(scaled_normals);
+  const int64_t odd = position & 1, whole = (count - odd) / 2;
+  const uint32_t* pairs = blocks + position + odd;
+  float pair[2];
+  if (odd) {
+    scaled_normals(pairs - 2, 1, mean, stddev, pair);
+    *out++ = pair[1];
   }
+  scaled_normals(pairs, static_cast<size_t>(whole), mean, stddev, out);
+  if (odd + 2 * whole == count) return;
+  scaled_normals(pairs + 2 * whole, 1, mean, stddev, pair);
+  out[2 * whole] = pair[0];
 }
 
 std::unique_ptr<Kernel> make_random(const NodeSpec& spec) {
