@@ -1,13 +1,15 @@
 // `npm run gpu`: build, check and measure on a machine with a GPU, in one call of under nine minutes that leaves a report however it ends.
 // Usage: node scripts/gpu.mjs [--out folder] [--seconds 530] [--only name,name] [--dry-run]
 // --dry-run: on a machine without a GPU, every step up to the first CUDA call, then the stand-in libraries of the tests in CUDA's place.
-import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { killAll, runCommand } from './gpu/command.mjs';
 import { toMarkdown } from './gpu/report.mjs';
-import { sections } from './gpu/sections.mjs';
+import { blocksOf, drySections, sections } from './gpu/sections.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const { values } = parseArgs({
@@ -26,8 +28,7 @@ mkdirSync(values.out, { recursive: true });
 
 const date = new Date().toISOString().slice(0, 10);
 const stem = join(values.out, `${date}-gpu${dry ? '-dry-run' : ''}`);
-const commit = commitOf();
-const report = { date, commit, dry, sections: [] };
+const report = { date, commit: commitOf(), dry, sections: [] };
 const save = () => {
   writeFileSync(`${stem}.json`, `${JSON.stringify(report, null, 1)}\n`);
   writeFileSync(`${stem}.md`, toMarkdown(report));
@@ -37,8 +38,8 @@ const say = (text) => process.stdout.write(`gpu: [${elapsed().toFixed(0)} s] ${t
 /** The environment of every child: on a card the tests of CUDA take it in place of their stand-ins. */
 const environment = { ...process.env, ...(dry ? await standIns() : { MERAK_TEST_GPU: '1' }) };
 const python = process.env.MERAK_TORCH_PYTHON ?? 'python3';
-let sectionEnd = 0;
-const left = () => Math.min(sectionEnd, total) - elapsed();
+const results = {};
+const scratch = mkdtempSync(join(tmpdir(), 'merak-gpu-'));
 
 async function standIns() {
   const { register } = await import('tsx/esm/api');
@@ -49,91 +50,77 @@ async function standIns() {
   return { MERAK_CUDA_LIBRARIES, MERAK_STANDIN_CACHE };
 }
 
-/** Standard output of a command that ends well within the section's time; it is killed with its children else. `optional`: undefined on failure. */
-function run(command, args, { optional = false, env = {} } = {}) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, {
-      cwd: root,
-      env: { ...environment, ...env },
-      detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    let printed = '';
-    let complained = '';
-    let isLate = false;
-    const timer = setTimeout(
-      () => {
-        isLate = true;
-        try {
-          process.kill(-child.pid, 'SIGKILL');
-        } catch {} // it ended at this very moment
-      },
-      Math.max(1, left() * 1000),
-    );
-    child.stdout.on('data', (data) => {
-      printed += data;
-    });
-    child.stderr.on('data', (data) => {
-      complained += data;
-    });
-    const fail = (message) => {
-      clearTimeout(timer);
-      if (optional) resolve(undefined);
-      else reject(new Error(message));
-    };
-    child.on('error', (error) => fail(`${command}: ${error.message}`));
-    child.on('close', (status, signal) => {
-      clearTimeout(timer);
-      if (status === 0) return resolve(printed.trim());
-      const tail = `${complained}\n${printed}`.trim().split('\n').slice(-25).join('\n');
-      fail(`${command} ended with ${isLate ? 'its time' : (signal ?? `status ${status}`)}: ${tail}`);
-    });
-  });
+/** What a section works with; `end` is when its time is up. */
+function contextOf(section, end, saveResult) {
+  const left = () => end - elapsed();
+  const run = (command, args, { optional, env = {} } = {}) =>
+    runCommand(command, args, { cwd: root, env: { ...environment, ...env }, seconds: left(), optional });
+  const folder = (name) => {
+    const path = join(scratch, `${section.name}-${name}`.replaceAll(/[^\w.-]/g, '-'));
+    mkdirSync(path, { recursive: true });
+    return path;
+  };
+  /** A program that gets a job as JSON and prints its answer as the last line. */
+  const job = async (command, args, about, { niceness = 0 } = {}) => {
+    const line = [...(niceness > 0 ? ['nice', '-n', `${niceness}`] : []), command, ...args, JSON.stringify(about)];
+    return JSON.parse((await run(line[0], line.slice(1))).split('\n').at(-1));
+  };
+  const script = (file) => (about, options) => job(process.execPath, ['--import', 'tsx', file], about, options);
+  return {
+    root,
+    dry,
+    // The engine that stands in for the card where there is none.
+    device: dry ? 'native' : 'cuda',
+    python,
+    run,
+    say,
+    left,
+    results,
+    folder,
+    save: saveResult,
+    torch: (about, options) => job(python, ['bench/torch/gpu.py'], about, options),
+    merak: script('bench/gpu/train.ts'),
+    kernels: script('bench/gpu/kernels.ts'),
+    vitest: (files) => vitest(run, folder('vitest'), files),
+  };
 }
 
-const lastLine = (text) => JSON.parse(text.split('\n').at(-1));
-const context = {
-  root,
-  dry,
-  // The engine that stands in for the card where there is none.
-  device: dry ? 'native' : 'cuda',
-  python,
-  run,
-  say,
-  left,
-  env: environment,
-  results: {},
-  torch: async (job) => lastLine(await run(python, ['bench/torch/gpu.py', JSON.stringify(job)])),
-  merak: async (job) =>
-    lastLine(await run(process.execPath, ['--import', 'tsx', 'bench/gpu/train.ts', JSON.stringify(job)])),
-  kernels: async (job) =>
-    lastLine(await run(process.execPath, ['--import', 'tsx', 'bench/gpu/kernels.ts', JSON.stringify(job)])),
-  async vitest(files) {
-    if (files.length === 0) return { skipped: 'no such tests in this tree' };
-    const json = join(values.out, 'vitest.json');
-    rmSync(json, { force: true });
-    const args = ['node_modules/vitest/vitest.mjs', 'run', '--reporter=json', `--outputFile=${json}`, ...files];
-    let problem;
-    await run(process.execPath, args).catch((error) => {
-      problem = error;
-    });
-    const { numPassedTests, numFailedTests, numPendingTests, testResults } = readJson(json) ?? {};
-    rmSync(json, { force: true });
-    if (testResults === undefined) throw problem ?? new Error('vitest left no results');
-    const failures = testResults.flatMap(({ assertionResults }) =>
-      assertionResults
-        .filter(({ status }) => status === 'failed')
-        .map(({ fullName, failureMessages }) => `${fullName}: ${failureMessages[0]?.split('\n')[0]}`),
-    );
-    return { files, numPassed: numPassedTests, numFailed: numFailedTests, numSkipped: numPendingTests, failures };
-  },
-};
+async function vitest(run, folder, files) {
+  if (files.length === 0) return { skipped: 'no such tests in this tree' };
+  const [json, errors] = [join(folder, 'results.json'), join(folder, 'errors.jsonl')];
+  const workers = `--maxWorkers=${Math.max(2, availableParallelism() >> 1)}`;
+  const args = ['node_modules/vitest/vitest.mjs', 'run', workers, '--reporter=json', `--outputFile=${json}`, ...files];
+  let problem;
+  await run(process.execPath, args, { env: { MERAK_KERNEL_ERRORS: errors } }).catch((error) => {
+    problem = error;
+  });
+  const { numPassedTests, numFailedTests, numPendingTests, testResults } = readJson(json) ?? {};
+  const relativeErrors = existsSync(errors)
+    ? readFileSync(errors, 'utf8')
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line))
+    : [];
+  if (testResults === undefined) throw problem ?? new Error('vitest left no results');
+  const failures = testResults.flatMap(({ assertionResults }) =>
+    assertionResults
+      .filter(({ status }) => status === 'failed')
+      .map(({ fullName, failureMessages }) => `${fullName}: ${failureMessages[0]?.split('\n')[0]}`),
+  );
+  // A file that cannot even be read has no assertions.
+  const broken = testResults.filter(
+    ({ status, assertionResults }) => status === 'failed' && assertionResults.length === 0,
+  );
+  failures.push(...broken.map(({ name, message }) => `${name}: ${message.split('\n')[0]}`));
+  const numFailed = numFailedTests + broken.length;
+  return { files, numPassed: numPassedTests, numFailed, numSkipped: numPendingTests, failures, relativeErrors };
+}
 
 /** Of the working tree; a carried one says it in a file (scripts/gpu-pack.mjs). */
 function commitOf() {
   const { status, stdout } = spawnSync('git', ['describe', '--always', '--dirty'], { cwd: root, encoding: 'utf8' });
-  const carried = join(root, '.gpu/commit');
   if (status === 0) return stdout.trim();
+  const carried = join(root, '.gpu/commit');
   return existsSync(carried) ? readFileSync(carried, 'utf8').trim() : 'unknown';
 }
 
@@ -146,36 +133,57 @@ function readJson(file) {
 }
 
 let isStuck = false;
-for (const section of sections) {
-  if (values.only !== undefined && !values.only.split(',').includes(section.name)) continue;
+async function perform(section) {
   const entry = { name: section.name, status: 'running', seconds: 0 };
   report.sections.push(entry);
   const began = elapsed();
-  sectionEnd = began + section.budget;
   if (isStuck || total - began < 10) {
     entry.status = isStuck ? 'not tried' : 'no time left';
-    save();
-    continue;
+    return save();
   }
   say(section.name);
+  const context = contextOf(section, Math.min(began + section.budget, total), (result) => {
+    entry.result = result;
+    save();
+  });
   try {
-    const partly = (result) => {
-      entry.result = result;
-      save();
-    };
-    entry.result = await section.work({ ...context, save: partly });
-    context.results[section.name] = entry.result;
+    entry.result = await section.work(context);
     const { numFailed = 0, skipped } = entry.result;
     entry.status = skipped ? `skipped (${skipped})` : numFailed > 0 ? 'failed' : 'ok';
     if (numFailed > 0) entry.error = entry.result.failures[0];
   } catch (error) {
     entry.status = 'failed';
     entry.error = error.message;
-    isStuck = section.needed === true;
+    isStuck ||= section.needed === true;
     say(`${section.name} failed: ${error.message}`);
   }
+  // What a section had when it failed is worth as much to those after it.
+  results[section.name] = entry.result;
   entry.seconds = elapsed() - began;
   save();
 }
-process.stdout.write(`\n${toMarkdown(report)}\ngpu: ${stem}.md, ${stem}.json\n`);
-process.exitCode = report.sections.some(({ status }) => status === 'failed') ? 1 : 0;
+
+function finish() {
+  rmSync(scratch, { recursive: true, force: true });
+  const code = report.sections.some(({ status }) => status === 'failed' || status === 'cut off') ? 1 : 0;
+  process.stdout.write(`\n${toMarkdown(report)}\ngpu: ${stem}.md, ${stem}.json\n`, () => process.exit(code));
+}
+
+// Should a section not end with its time in spite of all, the report does.
+const watchdog = setTimeout(
+  () => {
+    killAll();
+    for (const entry of report.sections) if (entry.status === 'running') entry.status = 'cut off';
+    save();
+    finish();
+  },
+  (total + 10) * 1000,
+);
+
+const chosen = (dry ? drySections : sections).filter(
+  ({ name }) => values.only === undefined || values.only.split(',').some((wanted) => name.startsWith(wanted)),
+);
+for (const block of blocksOf(chosen)) await Promise.all(block.map(perform));
+clearTimeout(watchdog);
+killAll();
+finish();

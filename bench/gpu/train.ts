@@ -7,8 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import type { ReportData } from '../../src/api/report.js';
+import type { BatchSource } from '../../src/data/source.js';
 import * as merak from '../../src/index.js';
-import { noise, sourceOf } from '../models/workload.js';
+import { noise } from '../models/workload.js';
 
 interface Job {
   /** An option of merak.wrap: 'cuda', or 'native' where no card is. */
@@ -20,14 +21,20 @@ interface Job {
   readonly numLayers: number;
   readonly numHeads: number;
   readonly hiddenSize: number;
+  /** Of the processor's. */
+  readonly threads?: number;
   /** Steps at most, and seconds after the first two steps at most. */
   readonly steps: number;
   readonly seconds: number;
   readonly learningRate: number;
   /** Tokens that can be learnt, so that the loss falls; else noise. */
   readonly learnable: boolean;
+  /** A folder: the last steps are recorded operation by operation, and none is timed as it is without that. */
   readonly profile?: string;
 }
+
+/** Noise comes from so many batches, made beforehand: what is timed is not the making. */
+const NUM_BATCHES = 8;
 
 const job: Job = JSON.parse(process.argv[2] ?? '{}');
 const { batchSize, contextLength, vocabularySize } = job;
@@ -56,6 +63,7 @@ const parallel = await merak.wrap(model, {
   precision: job.precision,
   logDir: folder,
   report,
+  ...(job.threads === undefined ? {} : { threadsPerWorker: job.threads }),
   ...(job.profile === undefined ? {} : { profile: job.profile }),
 });
 
@@ -78,54 +86,59 @@ function tokensOf(step: number): [Int32Array, Int32Array] {
   return [tokens, targets];
 }
 
-const losses: number[] = [];
-const times: number[] = [];
-let stepBegan = 0;
-let deadline = Number.POSITIVE_INFINITY;
 const fields = (['tokens', 'targets'] as const).map((name) => ({
   name,
   shape: [contextLength],
   dtype: 'int32' as const,
 }));
-const batch = (count: number, index: number) => {
-  const [tokens, targets] = tokensOf(index);
-  return {
-    size: count,
-    fields: new Map([
-      ['tokens', tokens],
-      ['targets', targets],
-    ]),
-  };
+const noiseBatches = job.learnable ? [] : Array.from({ length: NUM_BATCHES }, (_, index) => tokensOf(index));
+const source: BatchSource = {
+  fields,
+  batchSize,
+  numBatches: job.steps,
+  batch: async (_, index) => {
+    if (index >= job.steps) return null;
+    const [tokens, targets] = noiseBatches[index % NUM_BATCHES] ?? tokensOf(index);
+    return {
+      size: batchSize,
+      fields: new Map([
+        ['tokens', tokens],
+        ['targets', targets],
+      ]),
+    };
+  },
 };
+
+const losses: number[] = [];
+/** When each step had ended. */
+const ends: number[] = [];
+let deadline = Number.POSITIVE_INFINITY;
 try {
-  await parallel.fitDataset(sourceOf({ fields, batch } as unknown as Parameters<typeof sourceOf>[0], batchSize, 1), {
-    epochs: job.steps,
+  // Without callbacks at batches the next one is sent while a step runs, as in anybody's training.
+  await parallel.fitDataset(source, {
     verbose: 0,
-    stopWhen: () => times.length >= 2 && performance.now() > deadline,
-    callbacks: {
-      onEpochBegin: async () => {
-        stepBegan = performance.now();
-      },
-      onEpochEnd: async (_, logs) => {
-        if (logs?.loss === undefined) return;
-        times.push((performance.now() - stepBegan) / 1000);
-        losses.push(logs.loss);
-        if (times.length === 2) deadline = performance.now() + job.seconds * 1000;
-      },
+    stopWhen: () => performance.now() > deadline,
+    onStep: (_, logs) => {
+      ends.push(performance.now());
+      losses.push(logs.loss!);
+      if (ends.length === 2) deadline = performance.now() + job.seconds * 1000;
     },
   });
   await parallel.close();
   const data: ReportData = JSON.parse(readFileSync(report, 'utf8'));
+  const times = ends.slice(1).map((end, i) => (end - ends[i]!) / 1000);
   // The first steps compile, warm up and are captured.
-  const steady = times.slice(Math.min(4, Math.max(1, times.length - 2))).sort((a, b) => a - b);
+  const steady = times.slice(Math.min(4, Math.max(0, times.length - 2))).sort((a, b) => a - b);
   const stepSeconds = steady[steady.length >> 1] ?? Number.NaN;
   const line = {
     stepSeconds,
     tokensPerSecond: (batchSize * contextLength) / stepSeconds,
-    numSteps: times.length,
+    numSteps: ends.length,
     losses,
-    startSeconds: (stepBegan - began) / 1000 - times.reduce((sum, time) => sum + time, 0),
+    /** To the end of the first step. */
+    startSeconds: (ends[0]! - began) / 1000,
     peakBytes: data.peakBytes?.[0],
+    operations: data.profile?.operations.slice(0, 30),
   };
   console.log(JSON.stringify(line));
 } finally {

@@ -1,10 +1,34 @@
 // The report of `npm run gpu` as text for people; the numbers themselves are in the JSON beside it.
-const percent = (share) => (share === undefined ? '' : `${(share * 100).toFixed(1)} %`);
-const gib = (bytes) => (typeof bytes === 'number' ? `${(bytes / 2 ** 30).toFixed(1)} GiB` : '');
+import { kernelErrors, operations, rooflines, whereTimeGoes } from './reportKernels.mjs';
+import { speed } from './reportSpeed.mjs';
+import { gib, inCell } from './units.mjs';
 
 /** `report`: { date, commit, dry, sections: [{ name, status, seconds, result?, error? }] }. */
 export function toMarkdown(report) {
   const of = (name) => report.sections.find((section) => section.name === name)?.result;
+  const named = (prefix) =>
+    report.sections.filter(({ name, result }) => name.startsWith(prefix) && result !== undefined);
+  const lines = [...head(report, of), ...checks(of)];
+  if (!report.dry) {
+    const rows = named('speed').map(({ result }) => result);
+    lines.push(...speed(rows));
+    for (const { name, result } of named('rooflines')) {
+      const size = name.split(' ')[1];
+      lines.push(
+        ...whereTimeGoes(
+          size,
+          result,
+          rows.find((row) => row.name === size),
+        ),
+        ...rooflines(size, result),
+      );
+    }
+    for (const { name, result } of named('profile')) lines.push(...operations(name.split(' ')[1], result.operations));
+  }
+  return `${[...lines, ...losses(report.dry, of('curve'))].join('\n')}\n`;
+}
+
+function head(report, of) {
   const lines = [`# npm run gpu, ${report.date}`, ''];
   if (report.dry)
     lines.push(
@@ -17,84 +41,70 @@ export function toMarkdown(report) {
   for (const { name, version, path } of libraries) if (path) lines.push(`- ${name} ${version} (${path})`);
   const machine = of('machine') ?? {};
   lines.push(
-    `- ${machine.kernel ?? ''}; Node ${machine.node}; PyTorch ${machine.torch ?? 'not found'}; ${machine.nvcc ?? 'no nvcc'}`,
+    `- ${machine.kernel ?? ''}; ${machine.cores ?? '?'} cores; Node ${machine.node}; PyTorch ${machine.torch ?? 'not found'}; ${machine.nvcc ?? 'no nvcc'}`,
+    `- commit ${report.commit}`,
+    '',
+    '| section | outcome | seconds |',
+    '| --- | --- | ---: |',
+    ...report.sections.map(
+      ({ name, status, seconds, error }) =>
+        `| ${name} | ${status}${error ? `: ${inCell(error)}` : ''} | ${seconds.toFixed(0)} |`,
+    ),
+    '',
   );
-  lines.push(`- commit ${report.commit}`, '');
-  lines.push('| section | outcome | seconds |', '| --- | --- | ---: |');
-  for (const { name, status, seconds, error } of report.sections) {
-    lines.push(
-      `| ${name} | ${status}${error ? `: ${error.split('\n')[0].replaceAll('|', '/')}` : ''} | ${seconds.toFixed(0)} |`,
-    );
-  }
-  lines.push('');
+  return lines;
+}
+
+function checks(of) {
+  const lines = [];
   const limits = of('limits');
-  if (limits?.gemmFlopsPerSecond) {
+  if (limits?.gemmFlopsPerSecond)
     lines.push(
       `Measured in this run: bf16 products of 8192 x 8192 random matrices ${(limits.gemmFlopsPerSecond / 1e12).toFixed(0)} TFLOP/s, copies ${(limits.copyBytesPerSecond / 1e12).toFixed(2)} TB/s (read and written).`,
       '',
     );
-  }
   for (const name of ['kernels', 'parity']) {
     const result = of(name);
-    if (result?.numPassed !== undefined)
-      lines.push(
-        `${name}: ${result.numPassed} passed, ${result.numFailed} failed, ${result.numSkipped} skipped (${result.files.length} files).`,
-      );
+    if (result?.numPassed === undefined) continue;
+    lines.push(
+      `${name}: ${result.numPassed} passed, ${result.numFailed} failed, ${result.numSkipped} skipped (${result.files.length} files).`,
+      ...result.failures.map((failure) => `- ${inCell(failure)}`),
+    );
   }
-  const kernels = of('rooflines')?.rows ?? [];
-  if (kernels.length > 0 && !report.dry) {
+  lines.push(...kernelErrors(of('kernels')?.relativeErrors ?? []));
+  const sanitized = of('sanitizer')?.files;
+  if (sanitized) {
+    lines.push('', 'compute-sanitizer (memcheck) over the kernel tests, errors by file:');
+    for (const { file, numErrors } of sanitized) lines.push(`- ${file}: ${numErrors ?? 'it did not end'}`);
+  }
+  const [two] = of('nccl')?.twoRanksOnOneGpu ?? [];
+  if (two)
     lines.push(
       '',
-      'Kernels of a step alone (GPT-2 124M, batch 4), and what share of the time they take their bytes and operations would need at the rates above.',
-      '',
+      `NCCL: collectives of one rank agree; of two ranks on one GPU it says: ${inCell(two.message ?? 'done')}`,
     );
-    lines.push('| kernel | inputs | times | microseconds | share of roofline |', '| --- | --- | ---: | ---: | ---: |');
-    for (const { kernel, shapes, count, seconds, share } of kernels.slice(0, 40)) {
-      lines.push(`| ${kernel} | ${shapes} | ${count} | ${(seconds * 1e6).toFixed(1)} | ${percent(share)} |`);
-    }
-    for (const { kernel, message } of of('rooflines').failures)
-      lines.push(`| ${kernel} | ${message.replaceAll('|', '/')} | | | |`);
-  }
-  const rows = of('speed')?.rows ?? [];
-  if (rows.length > 0 && !report.dry) {
-    lines.push(
-      '',
-      'GPT-2, bf16, context 1024, random tokens. MFU: 6 N + 12 L H T per token, of 989 TFLOP/s; share of GEMM: of the rate measured above.',
-      '',
-    );
-    lines.push(
-      '| size | batch | engine | tokens/s | MFU | share of GEMM | peak memory | start |',
-      '| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |',
-    );
-    for (const row of rows)
-      for (const [name, title] of [
-        ['merak', 'Merak'],
-        ['torch', 'PyTorch eager'],
-        ['torchCompile', 'torch.compile'],
-      ]) {
-        const cell = row[name];
-        if (cell === undefined) continue;
-        const why = cell.skipped ?? cell.failed?.split('\n')[0].replaceAll('|', '/');
-        if (why !== undefined) lines.push(`| ${row.name} | ${row.batchSize} | ${title} | ${why} | | | | |`);
-        else {
-          const peak = typeof cell.peakBytes === 'object' ? cell.peakBytes?.measured : cell.peakBytes;
-          lines.push(
-            `| ${row.name} | ${row.batchSize} | ${title} | ${cell.tokensPerSecond.toFixed(0)} | ${percent(cell.mfu)} | ${percent(cell.shareOfGemm)} | ${gib(peak)} | ${cell.startSeconds.toFixed(1)} s |`,
-          );
-        }
-      }
-  }
-  const curve = of('curve');
-  if (curve?.cpu) {
-    lines.push(
-      '',
-      `Loss, ${curve.card.length} steps on ${report.dry ? 'the CPU in the place of the card' : 'the card'} (bf16), ${curve.cpu.length} on the CPU (f32): largest relative difference ${curve.largestRelativeDifference.toExponential(2)}.`,
-    );
-    lines.push('', '| step | card | CPU |', '| ---: | ---: | ---: |');
-    curve.card.forEach((loss, step) => {
-      if (step < curve.cpu.length || step % 20 === 0 || step === curve.card.length - 1)
-        lines.push(`| ${step} | ${loss.toFixed(4)} | ${curve.cpu[step]?.toFixed(4) ?? ''} |`);
-    });
-  }
-  return `${lines.join('\n')}\n`;
+  return lines;
+}
+
+function losses(isDry, curve) {
+  if (curve?.card === undefined) return [];
+  const { card, cpu = [], largestRelativeDifference } = curve;
+  const where = isDry ? 'the CPU in the place of the card' : 'the card';
+  const difference =
+    largestRelativeDifference === undefined
+      ? ''
+      : `: largest relative difference ${largestRelativeDifference.toExponential(2)}`;
+  const rows = card.flatMap((loss, step) =>
+    step < cpu.length || step % 20 === 0 || step === card.length - 1
+      ? [`| ${step} | ${loss.toFixed(4)} | ${cpu[step]?.toFixed(4) ?? ''} |`]
+      : [],
+  );
+  return [
+    '',
+    `Loss, ${card.length} steps on ${where} (bf16), ${cpu.length} on the CPU (f32)${difference}.`,
+    '',
+    '| step | card | CPU |',
+    '| ---: | ---: | ---: |',
+    ...rows,
+  ];
 }

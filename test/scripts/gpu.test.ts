@@ -40,15 +40,21 @@ async function gpu(
 }
 
 test('a dry run reaches the end and says that it is one', async () => {
-  const { report, text, code } = await gpu(['--dry-run', '--only', 'build,doctor,limits,nccl,rooflines,speed,curve']);
+  const { report, text, code } = await gpu([
+    '--dry-run',
+    '--only',
+    'build,doctor,limits,nccl,rooflines,profile,speed,curve',
+  ]);
   expect(report.sections.map(({ name, status }) => [name, status])).toEqual([
     ['build', 'ok'],
     ['doctor', 'ok'],
-    ['limits', 'skipped (a dry run measures nothing)'],
     ['nccl', 'ok'],
-    ['rooflines', 'ok'],
+    ['curve, processor', 'ok'],
+    ['limits', 'skipped (a dry run measures nothing)'],
     ['speed', 'ok'],
     ['curve', 'ok'],
+    ['rooflines', 'ok'],
+    ['profile', 'ok'],
   ]);
   expect(code).toBe(0);
   expect(text).toContain('No GPU figure is in here');
@@ -82,3 +88,75 @@ test('sections that no time is left for are not begun, and the report is there',
   const { report } = await gpu(['--dry-run', '--seconds', '8', '--only', 'build,curve']);
   expect(report.sections.find(({ name }) => name === 'curve')?.status).toBe('no time left');
 }, 60_000);
+
+test('a command that hangs is ended with all it started, and does not hold up the rest', async () => {
+  const { runCommand } = await import(join(root, 'scripts/gpu/command.mjs'));
+  // A shell whose child has the pipe, and ignores what asks it to end.
+  const script = 'sh -c "trap \'\' TERM INT; echo $$ >&2; sleep 300" & wait';
+  const began = performance.now();
+  const problem: Error = await runCommand('sh', ['-c', script], { cwd: root, env: process.env, seconds: 1 }).catch(
+    (error: Error) => error,
+  );
+  expect(performance.now() - began).toBeLessThan(30_000);
+  expect(problem.message).toContain('ended with its time (1 s)');
+  const pid = Number(/: (\d+)$/.exec(problem.message)?.[1]);
+  expect(pid).toBeGreaterThan(1);
+  expect(() => process.kill(pid, 0)).toThrow();
+});
+
+test('the report says which marks were reached, what was too far from float64, and where time goes', async () => {
+  const { toMarkdown } = await import(join(root, 'scripts/gpu/report.mjs'));
+  const run = (engine: string, tokensPerSecond: number, mfu: number) => ({
+    engine,
+    tokensPerSecond,
+    mfu,
+    stepSeconds: 0.07,
+    startSeconds: 9,
+    peakBytes: { measured: 2 ** 31 },
+  });
+  const section = (name: string, result: unknown) => ({ name, status: 'ok', seconds: 1, result });
+  const text = toMarkdown({
+    date: '2026-01-01',
+    commit: 'abc',
+    dry: false,
+    sections: [
+      section('kernels', {
+        files: ['a'],
+        numPassed: 1,
+        numFailed: 0,
+        numSkipped: 0,
+        failures: [],
+        relativeErrors: [
+          { kernel: 'Conv2D', precision: 'bf16', error: 2e-3, limit: 1e-2 },
+          { kernel: 'Conv2D', precision: 'bf16', error: 2e-2, limit: 1e-2 },
+        ],
+      }),
+      section('speed 124M', {
+        name: '124M',
+        batchSize: 32,
+        runs: [
+          run('merak', 100, 0.41),
+          run('torchCompile', 98, 0.4),
+          { engine: 'torch', skipped: '3 s were left' },
+          run('merak', 110, 0.43),
+        ],
+      }),
+      section('speed 1.5B', { name: '1.5B', batchSize: 12, runs: [run('merak', 10, 0.47)] }),
+      section('rooflines 124M', {
+        rows: [
+          { kernel: 'MerakGelu', shapes: 'x', count: 12, seconds: 1e-4, share: 0.5 },
+          { kernel: 'MerakProduct', shapes: 'y', count: 48, seconds: 1e-4, share: 1 },
+        ],
+        failures: [],
+        numLeft: 0,
+      }),
+    ],
+  });
+  expect(text).toContain('| 124M | 32 | Merak | 105 | 100, 110 | 42.0 % |');
+  expect(text).toContain('124M: MFU 42.0 %, mark 40.0 %: reached');
+  expect(text).toContain('124M: 1.071x torch.compile, mark 1.0x: reached');
+  expect(text).toContain('1.5B: MFU 47.0 %, mark 48.0 %: MISSED');
+  expect(text).toContain('| Conv2D | bf16 | 2 | 2.0e-2 TOO LARGE | 0.01 |');
+  expect(text).toContain('6.00 ms, of which their rooflines ask for 5.40 ms');
+  expect(text).toContain('| MerakGelu | 12 | 1.20 | 20.0 % | 50.0 % | 0.60 |');
+});
