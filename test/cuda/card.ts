@@ -8,7 +8,7 @@ import { standInEnvironment } from '../standin/build.js';
 // Before the addon looks for the driver. The stand-in compiler has a cache of its own, which knows when the emulation has changed.
 Object.assign(process.env, standInEnvironment(), { MERAK_CUDA_CACHE: 'off' });
 
-export type Stored = TensorSpec['dtype'] | 'bfloat16';
+export type Stored = TensorSpec['dtype'] | 'bfloat16' | 'float16';
 export interface Tensor {
   readonly shape: readonly number[];
   readonly dtype: Stored;
@@ -37,6 +37,39 @@ export function fromBf16(bits: number): number {
   return WORD.getFloat32(0);
 }
 
+/** To 11 bits of significand, ties to even; what is below 2^-14 keeps fewer. */
+export function toF16(x: number): number {
+  const size = Math.abs(x);
+  const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
+  const exponent = Math.max(-14, Math.floor(Math.log2(size || 1e-30)));
+  const unit = 2 ** (exponent - 10);
+  const low = Math.floor(size / unit);
+  const rest = size / unit - low;
+  const fraction = rest > 0.5 || (rest === 0.5 && low % 2 === 1) ? low + 1 : low;
+  // A fraction of 2048 carries into the exponent by itself.
+  return sign | (((exponent + 14) << 10) + fraction);
+}
+export function fromF16(bits: number): number {
+  const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
+  const size =
+    exponent === 31
+      ? fraction
+        ? NaN
+        : Infinity
+      : exponent
+        ? (1 + fraction / 1024) * 2 ** (exponent - 15)
+        : fraction * 2 ** -24;
+  return bits & 0x8000 ? -size : size;
+}
+
+/** Numbers as they are stored. */
+export function stored(numbers: ArrayLike<number>, dtype: Stored): HostArray {
+  if (dtype === 'float32') return Float32Array.from(numbers);
+  if (dtype === 'int32') return Int32Array.from(numbers);
+  if (dtype === 'bool') return Uint8Array.from(numbers);
+  return Uint16Array.from(numbers, dtype === 'bfloat16' ? toBf16 : toF16) as unknown as HostArray;
+}
+
 /** A tensor of normal-ish numbers times `spread`; integers are whole numbers in [0, spread). */
 export function tensor(
   shape: readonly number[],
@@ -47,12 +80,9 @@ export function tensor(
   const next = drawer(seed);
   const count = sizeOf(shape);
   const normal = () => (next() + next() + next() + next() - 2) * 1.7 * spread;
-  if (dtype === 'float32') return { shape, dtype, data: Float32Array.from({ length: count }, normal) };
-  if (dtype === 'bfloat16')
-    return { shape, dtype, data: Uint16Array.from({ length: count }, () => toBf16(normal())) as unknown as HostArray };
-  if (dtype === 'int32')
-    return { shape, dtype, data: Int32Array.from({ length: count }, () => Math.floor(next() * spread)) };
-  return { shape, dtype, data: Uint8Array.from({ length: count }, () => (next() < 0.5 ? 1 : 0)) };
+  const draw =
+    dtype === 'int32' ? () => Math.floor(next() * spread) : dtype === 'bool' ? () => (next() < 0.5 ? 1 : 0) : normal;
+  return { shape, dtype, data: stored(Array.from({ length: count }, draw), dtype) };
 }
 
 export function nodeOf(
@@ -71,8 +101,10 @@ export function nodeOf(
   };
 }
 
-const numbersOf = (data: HostArray, dtype: string): number[] =>
-  Array.from(data as ArrayLike<number>, (x) => (dtype === 'bfloat16' ? fromBf16(x) : x));
+export const numbersOf = (data: HostArray, dtype: Stored): number[] =>
+  Array.from(data as ArrayLike<number>, (x) =>
+    dtype === 'bfloat16' ? fromBf16(x) : dtype === 'float16' ? fromF16(x) : x,
+  );
 
 /** ||got - wanted|| / ||wanted||, over finite numbers; others must be equal. */
 export function relativeError(got: readonly number[], wanted: readonly number[]): number {
@@ -111,7 +143,7 @@ export function expectAlike(
   outputs.forEach(({ dtype, shape }, i) => {
     const error = relativeError(numbersOf(got[i]!, dtype), numbersOf(wanted[i]!, dtype));
     expect(error, `${kernel}, output ${i} [${shape}] ${JSON.stringify(attrs)}`).toBeLessThanOrEqual(
-      dtype === 'float32' || dtype === 'bfloat16' ? tolerance : 0,
+      dtype === 'int32' || dtype === 'bool' ? 0 : tolerance,
     );
   });
 }
