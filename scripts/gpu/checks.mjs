@@ -44,10 +44,15 @@ export const doctor = {
   name: 'doctor',
   budget: 30,
   needed: true,
-  async work({ run, root }) {
+  async work({ run, root, save }) {
     const script = `const a = require(${JSON.stringify(join(root, 'build/merak.node'))});
-      console.log(JSON.stringify({ libraries: a.gpuLibraries(), devices: a.gpuDevices() }))`;
-    return JSON.parse(await run(process.execPath, ['-e', script]));
+      const found = { libraries: a.gpuLibraries() };
+      try { found.devices = a.gpuDevices(); } catch ({ message }) { found.problem = message; }
+      console.log(JSON.stringify(found));`;
+    const found = JSON.parse(await run(process.execPath, ['-e', script]));
+    save(found);
+    if (found.problem !== undefined) throw new Error(found.problem);
+    return found;
   },
 };
 

@@ -1,5 +1,5 @@
 /**
- * Layouts of 4 and 8 ranks that share one card train as one rank on the processor. On the stand-in card (test/standin) two of them, on a
+ * Layouts of 2 to 8 ranks that share one card train as one rank on the processor. On the stand-in card (test/standin) a few of them, on a
  * real one (`npm run gpu`) all.
  */
 import { beforeAll, expect, it, vi } from 'vitest';
@@ -15,6 +15,7 @@ const MODEL = { numLayers: 4, numHeads: 4, hiddenSize: 32 } as const;
 const NUM_STEPS = isCard ? 5 : 2;
 
 const EVERYWHERE = {
+  'dp2 with the optimizer in pieces': { dp: 2, shardOptimizer: true },
   'tp2 x pp2, 4 ranks': { tp: 2, pp: 2, microBatches: 2, schedule: '1f1b' },
   'dp2 x tp2 x pp2, 8 ranks': { dp: 2, tp: 2, pp: 2, microBatches: 2, schedule: 'zb-h1' },
 } as const;

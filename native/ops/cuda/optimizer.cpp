@@ -52,7 +52,8 @@ std::vector<Piece> pieces_of(const RankPlan& plan, std::byte* persistent) {
   std::vector<Piece> pieces;
   const size_t moments = num_moments(plan.optimizer);
   for (const RankParameter& parameter : plan.parameters) {
-    if (!parameter.trainable || parameter.gradient_offset < 0) continue;
+    // With the optimizer in pieces a rank may own nothing of a parameter, and has no moments then.
+    if (!parameter.trainable || parameter.gradient_offset < 0 || parameter.owned_begin == parameter.owned_end) continue;
     if (parameter.moment_offsets.size() < moments) throw EngineError("plan/invalid", "parameter " + parameter.name + " has too few optimizer moments");
     for (int64_t begin = parameter.owned_begin; begin < parameter.owned_end; begin += kPieceLength) {
       Piece piece{};
