@@ -1,6 +1,7 @@
 // dist/*.js: what src/ is, and what it imports, in a few files. Node takes longer to find and read hundreds of modules than to
 // run them, and every worker's start would wait for that. (The compiler has put the types there.)
 import { readdirSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -10,6 +11,20 @@ const dist = join(root, 'dist');
 
 /** tfjs must be the one that the user's script imports; the others load files of their own, and only when wanted. */
 const EXTERNAL = ['@tensorflow/*', 'tsx', 'pino', 'vega', 'vega-lite', '@huggingface/tokenizers'];
+
+/** tfjs as the CommonJS that it is: imported, Node would first look through five megabytes of it for the names it exports. */
+const requiredTfjs = {
+  name: 'required tfjs',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^@tensorflow\/tfjs$/ }, ({ namespace }) =>
+      namespace === 'required' ? { external: true } : { path: '@tensorflow/tfjs', namespace: 'required' },
+    );
+    onLoad({ filter: /.*/, namespace: 'required' }, ({ path }) => {
+      const names = Object.keys(createRequire(import.meta.url)(path));
+      return { contents: `export const { ${names.join(', ')} } = require('${path}');` };
+    });
+  },
+};
 
 // Chunks bear hashes: those of an earlier build would stay.
 for (const name of readdirSync(dist, { recursive: true })) {
@@ -32,6 +47,7 @@ await build({
   platform: 'node',
   target: 'node20',
   external: EXTERNAL,
+  plugins: [requiredTfjs],
   sourcemap: true,
   // For packages that are CommonJS within.
   banner: {

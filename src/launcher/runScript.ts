@@ -4,6 +4,7 @@ import { extname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type LaunchContext, setLaunchContext } from '../config/launch.js';
 import { MerakError } from '../errors.js';
+import { loadTfjs } from './commonjs.js';
 import { giveUp, guardProcess } from './guard.js';
 import { closeWhenScriptIsOver } from './settle.js';
 import { registerTypescript } from './typescript.js';
@@ -23,6 +24,7 @@ export async function runScript(script: string, args: readonly string[], context
   // Loaded for that alone: other commands start no workers.
   if (context.mode === 'launch') await (await import('../api/earlyWorkers.js')).startForFlags(context.flags);
   await registerTypescript(extname(path));
+  await loadTfjs(path);
   try {
     await import(pathToFileURL(path).href);
     await closeWhenScriptIsOver();
