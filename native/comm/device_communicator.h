@@ -24,6 +24,9 @@ class DeviceCommunicator : public Communicator {
   // Throws CommError when an exchange under way has failed (NCCL's asynchronous errors). Called again and again while the engine
   // waits for a stream; cheap.
   virtual void check() {}
+  // Whether every message sent has left; `check` sees to those that have not. Before that a step must not end: its buffers are still
+  // read, and what waits for a channel to be made would wait for the next step.
+  virtual bool has_sent() const { return true; }
   // What peers need of this rank before the first call, and what it gets of theirs.
   virtual std::vector<ArenaHandle> handles() const = 0;
   virtual void connect(int rank, const std::string& arena, int pid, int fd, size_t bytes) = 0;

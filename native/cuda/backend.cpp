@@ -120,7 +120,8 @@ class CudaBackend : public Backend {
 
   StepEnd finish(const std::function<void()>& poll) override {
     // A short wait is watched closely; a long one leaves the core to others.
-    for (int looks = 0; !stream_.is_done(); looks++) {
+    const auto is_done = [this] { return stream_.is_done() && (!peers_ || peers_->device().has_sent()); };
+    for (int looks = 0; !is_done(); looks++) {
       poll();
       if (peers_) peers_->device().check();
       if (looks > 1000) std::this_thread::sleep_for(std::chrono::microseconds(20));

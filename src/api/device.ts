@@ -1,10 +1,13 @@
 /** Which engine runs a plan, and what it has there. */
-import { cpus } from 'node:os';
+import { availableParallelism, cpus } from 'node:os';
 import { mayUseCuda, numGpusWanted, wantsCuda } from '../config/devices.js';
 import type { Options } from '../config/schema.js';
 import { MerakError } from '../errors.js';
 import type { Plan, WorkspaceOf } from '../plan/plan.js';
+import { readProfile } from '../planner/costs/profileFile.js';
 import { missingKernels } from '../planner/fallback.js';
+import { type Cluster, localCluster } from '../planner/search/cluster.js';
+import { gpuCluster } from '../planner/search/gpuCluster.js';
 import type { DeviceKind } from '../runtime/createDevice.js';
 import { loadAddon } from '../runtime/native/addon.js';
 import { capabilityOf, findGpus, requireGpus } from '../runtime/native/gpus.js';
@@ -97,21 +100,49 @@ export function numGpusFor(options: Pick<Options, 'device' | 'devices'>): number
 
 /** Memory of a rank's share of its GPU, in bytes; undefined where ranks compute on the processor. */
 export function gpuBytesPerRank(options: Pick<Options, 'device' | 'devices'>, numRanks: number): number | undefined {
+  if (!targetsCuda(options)) return undefined;
   const numGpus = numGpusFor(options);
-  if (numGpus === 0) return undefined;
   const smallest = Math.min(
-    ...findGpus()
-      .slice(0, numGpus)
-      .map(({ totalBytes }) => totalBytes),
+    ...(numGpus === 0
+      ? [PLANNED_BYTES]
+      : findGpus()
+          .slice(0, numGpus)
+          .map(({ totalBytes }) => totalBytes)),
   );
-  return Math.floor((smallest * GPU_SHARE) / Math.ceil(numRanks / numGpus));
+  return Math.floor((smallest * GPU_SHARE) / Math.ceil(numRanks / (numGpus || numGpusPlanned(options, numRanks))));
+}
+
+/** What the search prices a plan of so many ranks by: the cards, or the cores of this machine. */
+export function clusterFor(options: Options, numRanks: number, memoryBytes: number): Cluster {
+  const profile = readProfile();
+  if (!targetsCuda(options)) return localCluster(numRanks, availableParallelism(), memoryBytes, profile);
+  const numGpus = numGpusFor(options);
+  const [gpu] = numGpus > 0 ? findGpus() : [];
+  return gpuCluster({
+    workers: numRanks,
+    numGpus: numGpus || numGpusPlanned(options, numRanks),
+    card: gpu === undefined ? undefined : { name: gpu.name, capability: capabilityOf(gpu) },
+    hasNccl:
+      gpu === undefined ||
+      loadAddon()
+        .gpuLibraries()
+        .some(({ name, path }) => name === 'NCCL' && path !== ''),
+    memoryBytes,
+    precision: options.precision,
+    profile,
+  });
+}
+
+/** Where plans are made without a card: what `--devices` says, else one for each rank. */
+function numGpusPlanned(options: Pick<Options, 'device' | 'devices'>, numRanks: number): number {
+  return Math.min(numRanks, numGpusWanted(options) ?? numRanks);
 }
 
 /** What CUDA's context, modules and libraries leave of a card. */
 const GPU_SHARE = 0.9;
 
-/** Of the card that plans are made for where there is none: an H100's. */
-const PLANNED_CAPABILITY = 90;
+/** Of the card that plans are made for where there is none: an H100's (planner/search/gpuCluster.ts). */
+const [PLANNED_CAPABILITY, PLANNED_BYTES] = [90, 80 * 2 ** 30];
 
 /** What kernels take on the workers of a plan of so many ranks; undefined where the native engine is not to be used. */
 export function workspaceFor(options: Options, numRanks: number): WorkspaceOf | undefined {

@@ -1,5 +1,5 @@
 /** From a user's model and the shape of its data to a plan. */
-import { availableParallelism, freemem } from 'node:os';
+import { freemem } from 'node:os';
 import * as tf from '@tensorflow/tfjs';
 import { workersWanted } from '../config/devices.js';
 import type { Options } from '../config/schema.js';
@@ -13,7 +13,6 @@ import { buildExecutable } from '../planner/buildExecutable.js';
 import { buildPlan, type PlanInput } from '../planner/buildPlan.js';
 import { buildTrainingExecutable } from '../planner/buildTraining.js';
 import { planSimulation } from '../planner/costs/planSimulation.js';
-import { readProfile } from '../planner/costs/profileFile.js';
 import { chooseBatch, chooseDegrees } from '../planner/defaults.js';
 import { explainPlan, type PlanReport, planReport } from '../planner/explain.js';
 import { missingKernels } from '../planner/fallback.js';
@@ -21,13 +20,13 @@ import type { Precision } from '../planner/fuse.js';
 import { type PlanOutcome, searchOutcome } from '../planner/outcome.js';
 import { withSameDraws } from '../planner/prepare.js';
 import type { LayoutChoice, Pinned } from '../planner/search/candidates.js';
-import { clusterCosts, localCluster } from '../planner/search/cluster.js';
+import { clusterCosts } from '../planner/search/cluster.js';
 import { parseCluster } from '../planner/search/clusterSpec.js';
 import { type SearchRequest, searchLayout } from '../planner/search/searchLayout.js';
 import { fieldsOfModel } from '../trace/fields.js';
 import type { FieldSpec, Trace, TraceMode, UserModel } from '../trace/model.js';
 import { traceModel } from '../trace/trace.js';
-import { gpuBytesPerRank, nativeKernels, targetsCuda, workspaceFor } from './device.js';
+import { clusterFor, gpuBytesPerRank, nativeKernels, targetsCuda, workspaceFor } from './device.js';
 import type { Loaded } from './feed.js';
 import type { DataShape } from './session.js';
 
@@ -78,8 +77,10 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
   const numRanks = degrees.mesh.pp * degrees.mesh.dp * degrees.mesh.tp;
   const memoryLimitBytes =
     options.memoryLimit ?? gpuBytesPerRank(options, numRanks) ?? Math.floor(freemem() / numRanks);
-  const cluster = localCluster(numRanks, availableParallelism(), memoryLimitBytes, readProfile());
+  const cluster = clusterFor(options, numRanks, memoryLimitBytes);
   const workspaceOf = workspaceFor(options, numRanks);
+  // A search says itself what it priced by.
+  const pinnedReason = targetsCuda(options) ? `${degrees.reason} Priced as ${cluster.name}.` : degrees.reason;
   const choose = (numMicroBatches: number | undefined, subBatches: number | undefined): Chosen => {
     if (isOpen({ ...options, microBatches: numMicroBatches, subBatches }, numRanks)) {
       return searched({
@@ -90,6 +91,7 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
         optimizer,
         precision: options.precision,
         workspaceOf,
+        fusesChains: targetsCuda(options),
         pinned: { ...pinnedBy(options, numMicroBatches), subBatches },
       });
     }
@@ -103,7 +105,7 @@ export function planModel(model: UserModel, shape: DataShape, options: Options, 
       sequenceParallel: options.sequenceParallel,
     };
     traceAt(batch.microBatchSize);
-    return { choice: { mesh: degrees.mesh, ...batch, ...rest }, reason: degrees.reason };
+    return { choice: { mesh: degrees.mesh, ...batch, ...rest }, reason: pinnedReason };
   };
   let { choice, reason } = choose(microBatches, options.subBatches);
   if (meetsReplicas) {

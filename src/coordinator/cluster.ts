@@ -19,7 +19,7 @@ export interface Cluster {
   /** Where the workers write their logs; undefined for ranks inside this process. */
   readonly logDirectory: string | undefined;
   /** Hands every rank its plan: devices opened, executables loaded, arenas connected. */
-  open(plan: Plan): Promise<void>;
+  open(plan: Pick<Plan, 'ranks'>): Promise<void>;
   /** Loads one more executable per rank, in rank order. */
   load(executables: readonly Executable[]): Promise<void>;
   /** Runs one step on every rank; results in rank order. May be called again before it resolves: runs queue up. */

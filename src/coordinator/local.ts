@@ -54,7 +54,7 @@ export function localCluster(options: LocalClusterOptions): Cluster {
     generation: 0,
     logDirectory: undefined,
     failure,
-    async open(plan: Plan) {
+    async open(plan: Pick<Plan, 'ranks'>) {
       const [rank, ...others] = plan.ranks;
       if (rank === undefined || others.length > 0) {
         throw new MerakError('config/degrees', `a plan for ${plan.ranks.length} ranks cannot run inside one process`, {

@@ -24,7 +24,7 @@ export function remoteCluster(group: WorkerGroup, options: RemoteOptions): Clust
   const { generation, logDirectory, startTimeoutSeconds } = options;
   const stepSeconds = options.stepTimeoutSeconds + ENGINE_HEAD_START_SECONDS;
   const { members } = group;
-  let plan: Plan | undefined;
+  let plan: Pick<Plan, 'ranks'> | undefined;
   let arenas: readonly (SharedArena | undefined)[] = [];
   const closeArenas = (): void => {
     for (const arena of arenas) arena?.close();

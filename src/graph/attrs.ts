@@ -34,6 +34,12 @@ export function numberOrNumbersAttr(attrs: Attrs, name: string, fallback?: numbe
   throw wrong(name, 'a number or an array of numbers', value);
 }
 
+export function stringsAttr(attrs: Attrs, name: string): string[] {
+  const value = attrs[name];
+  if (Array.isArray(value) && value.every((element) => typeof element === 'string')) return [...value] as string[];
+  throw wrong(name, 'an array of strings', value);
+}
+
 /** Rows of numbers: paddings, crops. */
 export function rowsAttr(attrs: Attrs, name: string): number[][] {
   const value = attrs[name];

@@ -1,5 +1,5 @@
 /** What a node costs: floating-point operations and bytes moved. Matrix products exactly, the rest by elements. */
-import { booleanAttr, numberOrNumbersAttr, stringAttr } from './attrs.js';
+import { booleanAttr, numberOrNumbersAttr, stringAttr, stringsAttr } from './attrs.js';
 import type { DType, Graph, Node, Value, ValueId } from './graph.js';
 
 export function elementBytes(dtype: DType | NonNullable<Value['storedAs']>): number {
@@ -136,6 +136,12 @@ function einsumFlops({ node, shape, outputSize }: Facts): number {
   return 2 * outputSize * size([...summed.values()]);
 }
 
+/** The steps of a chain, each by its elements. */
+function fusedFlops({ node, outputSize }: Facts): number {
+  const kernels = stringsAttr(node.attrs, 'kernels');
+  return outputSize * kernels.reduce((sum, kernel) => sum + (PER_ELEMENT[kernel] ?? 1), 0);
+}
+
 function windowFlops({ node, outputSize }: Facts): number {
   return outputSize * size(numberOrNumbersAttr(node.attrs, 'filterSize', 1));
 }
@@ -160,6 +166,7 @@ const EXACT: Readonly<Record<string, (facts: Facts) => number>> = {
   MerakAttentionGrad: attentionFlops(5),
   MerakPackedAttention: packedAttentionFlops(2),
   MerakPackedAttentionGrad: packedAttentionFlops(5),
+  MerakFused: fusedFlops,
   AvgPool: windowFlops,
   MaxPool: windowFlops,
   AvgPool3D: windowFlops,

@@ -1,6 +1,6 @@
 /** The `merak` command. */
 import { readFileSync } from 'node:fs';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import type { LaunchContext, LaunchMode } from '../config/launch.js';
 import { MerakError } from '../errors.js';
 import { packageFile } from '../packageFiles.js';
@@ -8,6 +8,7 @@ import { complain } from './complain.js';
 import { addFlags, givenFlags, refuseMisspelt, unknownFlag, withProfileFolder } from './flags.js';
 import type { ModelRequest } from './planModel.js';
 import type { PlanFiles } from './planResult.js';
+import type { ProfileOptions } from './profile.js';
 import { runScript } from './runScript.js';
 import { simulateCommand, simulateSchema } from './simulate.js';
 import type { TrainSettings } from './train.js';
@@ -93,7 +94,15 @@ export function merakCommand(): Command {
     .description('measure this machine for the cost model')
     .option('--threads <number>', 'threads of each rank', countOfThreads, 1)
     .option('--report <file>', 'write the profile to this JSON file (default: in the cache of the user)')
-    .action(async (options: { threads: number; report?: string }) => {
+    .addOption(
+      new Option(
+        '--device <kind>',
+        'measure the processor (native), the cards (cuda), or both where there are any (auto)',
+      )
+        .choices(['auto', 'native', 'cuda'])
+        .default('auto'),
+    )
+    .action(async (options: ProfileOptions) => {
       const { profile } = await import('./profile.js');
       process.exitCode = await profile(options);
     });

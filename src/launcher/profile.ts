@@ -1,15 +1,20 @@
-/** `merak profile`: measures the processors and the memory between ranks of this machine for the cost model. */
+/** `merak profile`: measures the processors, the cards and what joins ranks of this machine for the cost model. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { dirname } from 'node:path';
 import { MerakError } from '../errors.js';
+import type { Link } from '../pipeline/network.js';
 import { calibrateDevice } from '../planner/costs/calibrate.js';
+import { CORE_SIZES, calibrationCalls } from '../planner/costs/calibrationCalls.js';
+import type { DeviceModel } from '../planner/costs/device.js';
 import { fitLink } from '../planner/costs/fitLink.js';
-import { PROFILE_VERSION, type Profile } from '../planner/costs/profile.js';
-import { profilePath } from '../planner/costs/profileFile.js';
+import { type CardProfile, PROFILE_VERSION, type Profile } from '../planner/costs/profile.js';
+import { profilePath, readProfile } from '../planner/costs/profileFile.js';
+import { findGpus, requireGpus } from '../runtime/native/gpus.js';
 import { timeCalls } from '../runtime/native/timeCalls.js';
 import { timeLink } from '../runtime/native/timeLink.js';
 import { watchOthers } from '../runtime/othersLoad.js';
+import { type CardMeasurement, measureCards } from './profileCards.js';
 
 /**
  * Takes some seconds; for ranks of `threads` threads each. All ranks that the cores hold run the same meanwhile, since a core is
@@ -17,7 +22,9 @@ import { watchOthers } from '../runtime/othersLoad.js';
  */
 export async function measureProfile(threads: number): Promise<Profile> {
   const ranks = Math.max(1, Math.floor(availableParallelism() / threads));
-  const device = await calibrateDevice((calls) => timeCalls(calls, { ranks, threads }), 'cpu', totalmem());
+  const calls = calibrationCalls(CORE_SIZES);
+  const core = { name: 'cpu', memoryBytes: totalmem() };
+  const device = await calibrateDevice((list) => timeCalls(list, { ranks, threads }), calls, core);
   const times = await timeLink();
   return {
     version: PROFILE_VERSION,
@@ -36,53 +43,91 @@ export async function measureProfile(threads: number): Promise<Profile> {
 /** Cores that other processes have while the machine is measured, on average. */
 const WORTH_A_WARNING = 0.1;
 
-/** Prints and writes the profile; returns the exit code. */
-export async function profile(options: {
+export interface ProfileOptions {
   readonly threads: number;
+  /** 'native': the processor; 'cuda': the cards; 'auto': what there is. What is not measured stays as the file has it. */
+  readonly device: 'auto' | 'native' | 'cuda';
   readonly report?: string | undefined;
-}): Promise<number> {
+}
+
+/**
+ * Prints and writes the profile; returns the exit code. A profile always has its processor: without one in the file, that is measured
+ * too. Raises engine/no-gpu when cards are asked for and none is there.
+ */
+export async function profile(options: ProfileOptions, how?: CardMeasurement): Promise<number> {
+  const { threads, device } = options;
+  const file = options.report ?? profilePath();
+  const cards = device === 'cuda' ? requireGpus() : device === 'auto' ? findGpus() : [];
+  const known = readProfile(file);
+  const processor = device === 'cuda' && known !== undefined ? known : await measureWatched(threads);
+  const own = await measureCards(cards, how);
+  const all = { ...known?.cards, ...own };
+  const measured = { ...processor, ...(Object.keys(all).length > 0 ? { cards: all } : {}) };
+  writeProfile(file, measured);
+  const shown = [...(processor === known ? [] : [renderProfile(processor)]), ...Object.entries(own).map(renderCard)];
+  process.stdout.write(`${shown.join('\n\n')}\nwritten to ${file}\n`);
+  return 0;
+}
+
+async function measureWatched(threads: number): Promise<Profile> {
   const othersSince = watchOthers();
-  const measured = await measureProfile(options.threads);
+  const measured = await measureProfile(threads);
   const others = othersSince();
   if (others > WORTH_A_WARNING) {
     process.stderr.write(
       `merak: other processes had ${others.toFixed(1)} cores meanwhile: on a still machine the figures are better\n`,
     );
   }
-  const file = options.report ?? profilePath();
-  writeProfile(file, measured);
-  process.stdout.write(`${renderProfile(measured)}\nwritten to ${file}\n`);
-  return 0;
+  return measured;
 }
 
 export function renderProfile({ machine, threads, device, links }: Profile): string {
-  const rows: [string, string][] = [
+  return table([
     ['machine', `${machine}, ${threads} ${threads === 1 ? 'thread' : 'threads'} per rank`],
-    ...device.productFlops.map(({ size, rate }): [string, string] => [
-      `product of ${si(size, 'FLOP')}`,
-      `${si(rate, 'FLOP/s')}`,
-    ]),
-    ...(device.thinProductFlops ?? []).map(({ size, rate }): [string, string] => [
-      `product with a side of ${size}`,
-      si(rate, 'FLOP/s'),
-    ]),
-    ...Object.entries(device.kernelFlops ?? {}).flatMap(([kernel, curve]) =>
-      curve.map(({ size, rate }): [string, string] => [
-        curve.length === 1 ? kernel : `${kernel}, ${size} channels`,
-        si(rate, 'FLOP/s'),
-      ]),
-    ),
-    ...device.memoryBytesPerSecond.map(({ size, rate }): [string, string] => [
-      `kernel over ${si(size, 'B')}`,
-      `${si(rate, 'B/s')}`,
-    ]),
-    ['other arithmetic', si(device.vectorFlopsPerSecond, 'FLOP/s')],
-    ['kernel launch', si(device.launchSeconds, 's')],
-    ...Object.values(links ?? {}).map(({ name, latencySeconds, bytesPerSecond }): [string, string] => [
-      name,
-      `${si(latencySeconds, 's')} + bytes / ${si(bytesPerSecond, 'B/s')}`,
-    ]),
+    ...productRows(device),
+    ...otherRows(device),
+    ...Object.values(links ?? {}).map(linkRow),
+  ]);
+}
+
+function renderCard([name, card]: [string, CardProfile]): string {
+  const { driver, f32, tf32, bf16, fromHost, sharedLinks, ownLinks } = card;
+  const links = [fromHost, ...[sharedLinks, ownLinks].flatMap((pair) => Object.values(pair ?? {}))];
+  return table([
+    ['card', `${name}, driver ${driver}`],
+    ...[f32, tf32, bf16].flatMap((device, index) => productRows(device, ` in ${['f32', 'tf32', 'bf16'][index]}`)),
+    ...otherRows(bf16),
+    ...links.map(linkRow),
+  ]);
+}
+
+type Row = [name: string, value: string];
+
+function productRows({ productFlops, thinProductFlops = [] }: DeviceModel, how = ''): Row[] {
+  return [
+    ...productFlops.map(({ size, rate }): Row => [`product of ${si(size, 'FLOP')}${how}`, `${si(rate, 'FLOP/s')}`]),
+    ...thinProductFlops.map(({ size, rate }): Row => [`product with a side of ${size}${how}`, si(rate, 'FLOP/s')]),
   ];
+}
+
+function otherRows({ kernelFlops, memoryBytesPerSecond, vectorFlopsPerSecond, launchSeconds }: DeviceModel): Row[] {
+  return [
+    ...Object.entries(kernelFlops ?? {}).flatMap(([kernel, curve]) =>
+      curve.map(
+        ({ size, rate }): Row => [curve.length === 1 ? kernel : `${kernel}, ${size} channels`, si(rate, 'FLOP/s')],
+      ),
+    ),
+    ...memoryBytesPerSecond.map(({ size, rate }): Row => [`kernel over ${si(size, 'B')}`, `${si(rate, 'B/s')}`]),
+    ['other arithmetic', si(vectorFlopsPerSecond, 'FLOP/s')],
+    ['kernel launch', si(launchSeconds, 's')],
+  ];
+}
+
+function linkRow({ name, latencySeconds, bytesPerSecond }: Link): Row {
+  return [name, `${si(latencySeconds, 's')} + bytes / ${si(bytesPerSecond, 'B/s')}`];
+}
+
+function table(rows: readonly Row[]): string {
   const width = Math.max(...rows.map(([name]) => name.length));
   return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n');
 }

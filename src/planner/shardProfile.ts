@@ -60,6 +60,8 @@ export interface ProfileOptions {
   readonly precision?: Precision | undefined;
   /** Default: kernels take nothing. */
   readonly workspaceOf?: WorkspaceOf | undefined;
+  /** As in `PlanInput`. Default false. */
+  readonly fusesChains?: boolean | undefined;
 }
 
 /** Each kind of shard is differentiated and lowered once: the layers of a model are mostly alike. `local`: one tensor rank's graph. */
@@ -81,7 +83,7 @@ export function profileShards(
 }
 
 function profileShard(stage: Stage, isLast: boolean, costs: ProgramCosts, options: ProfileOptions): Costed {
-  const { precision = 'f32', workspaceOf } = options;
+  const { precision = 'f32', workspaceOf, fusesChains } = options;
   const derivative = fuseDerivative(
     expandDerivative(differentiate(stage, { scalesLoss: precision === 'f16' })),
     precision,
@@ -96,6 +98,7 @@ function profileShard(stage: Stage, isLast: boolean, costs: ProgramCosts, option
     stage,
     isLast,
     results: 'metrics',
+    fusesChains,
     parameters: stage.graph.parameters.map(({ trainable }, index) => {
       const offset = parameters.offsets[index] ?? 0;
       return { offset, gradientOffset: trainable ? offset : -1 };

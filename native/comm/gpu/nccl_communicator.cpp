@@ -1,7 +1,7 @@
 // Streams, events and calls of NCCL; what watches them is in nccl_watch.cpp.
 #include "comm/gpu/nccl_communicator.h"
 
-#include <algorithm>  // find
+#include <algorithm>  // find, all_of
 
 #include "comm/gpu/nccl_progress.h"  // NcclProgress, ids as text
 
@@ -258,6 +258,13 @@ void NcclCommunicator::post_queued() {
       post(channel, channel.queued.front());
       channel.queued.pop_front();
     }
+}
+
+bool NcclCommunicator::has_sent() const {
+  return std::all_of(channels_.begin(), channels_.end(), [](const auto& entry) {
+    const Channel& channel = entry.second;
+    return channel.queued.empty() && (!channel.stream || driver().cuStreamQuery(channel.stream) != CUDA_ERROR_NOT_READY);
+  });
 }
 
 uint64_t NcclCommunicator::send(int peer, int tag, const void* data, size_t bytes) {

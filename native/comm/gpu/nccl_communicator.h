@@ -25,6 +25,7 @@ class NcclCommunicator : public DeviceCommunicator {
   // Messages are on streams that a capture would have to be joined with.
   bool enqueues_only() const override { return false; }
   void check() override;
+  bool has_sent() const override;
   std::vector<ArenaHandle> handles() const override;
   void connect(int rank, const std::string& arena, int pid, int fd, size_t bytes) override;
 

@@ -12,7 +12,7 @@ export type NarrowPrecision = 'bf16' | 'f16';
 const LEAST_PRODUCT = 32 ** 3;
 
 /** Kernels that can leave outputs in 16 bits (positions of them); products in 16 bits can leave all of theirs. */
-const ROUNDS: Readonly<Record<string, readonly number[]>> = {
+export const ROUNDS: Readonly<Record<string, readonly number[]>> = {
   MerakLayerNorm: [0],
   MerakGelu: [0],
   MerakGeluGrad: [0],
@@ -20,7 +20,7 @@ const ROUNDS: Readonly<Record<string, readonly number[]>> = {
   MerakPackedAttentionGrad: [0],
 };
 /** Inputs that kernels take in 16 bits. */
-const TAKES: Readonly<Record<string, readonly string[]>> = {
+export const TAKES: Readonly<Record<string, readonly string[]>> = {
   MerakPackedAttention: ['qkv'],
   MerakPackedAttentionGrad: ['dy', 'out', 'qkv'],
   MerakGelu: ['x'],
@@ -29,7 +29,7 @@ const TAKES: Readonly<Record<string, readonly string[]>> = {
 };
 const PRODUCT_TAKES: readonly string[] = ['a', 'b', 'point'];
 /** What a value of each precision is stored as. */
-const STORED_AS = { bf16: 'bfloat16', f16: 'float16' } as const;
+export const STORED_AS = { bf16: 'bfloat16', f16: 'float16' } as const;
 
 /**
  * Marks every BatchMatMul of two matrices with `precision`, joins to it what follows (joinProducts), and stores an activation

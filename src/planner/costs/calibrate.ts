@@ -2,7 +2,7 @@
 import { MerakError } from '../../errors.js';
 import { leastSide, nodeBytes, nodeFlops } from '../../graph/cost.js';
 import type { KernelCall } from '../../graph/kernelCall.js';
-import { ARITHMETIC, KERNELS, LAUNCH, PRODUCTS, THIN_PRODUCTS, VECTORS } from './calibrationCalls.js';
+import type { CalibrationCalls } from './calibrationCalls.js';
 import type { DeviceModel } from './device.js';
 import type { RateCurve } from './rates.js';
 
@@ -15,9 +15,14 @@ export type Stopwatch = (calls: readonly KernelCall[]) => Promise<readonly (numb
  *
  * @throws MerakError 'engine/unsupported' when it cannot run products and sums.
  */
-export async function calibrateDevice(stopwatch: Stopwatch, name: string, memoryBytes: number): Promise<DeviceModel> {
-  const thinCalls = THIN_PRODUCTS.flatMap(({ calls }) => calls);
-  const calls = [LAUNCH, ...PRODUCTS.flat(), ...thinCalls, ...VECTORS, ARITHMETIC, ...KERNELS];
+export async function calibrateDevice(
+  stopwatch: Stopwatch,
+  measured: CalibrationCalls,
+  { name, memoryBytes }: Pick<DeviceModel, 'name' | 'memoryBytes'>,
+): Promise<DeviceModel> {
+  const { launch, arithmetic, kernels } = measured;
+  const thinCalls = measured.thinProducts.flatMap(({ calls }) => calls);
+  const calls = [launch, ...measured.products.flat(), ...thinCalls, ...measured.vectors, arithmetic, ...kernels];
   const times = await stopwatch(calls);
   const known = new Map(calls.map((call, index) => [call, times[index] ?? null]));
   const secondsOf = (call: KernelCall) => {
@@ -27,7 +32,7 @@ export async function calibrateDevice(stopwatch: Stopwatch, name: string, memory
     }
     return Math.max(seconds, 1e-9);
   };
-  const launchSeconds = secondsOf(LAUNCH);
+  const launchSeconds = secondsOf(launch);
   const rate = (call: KernelCall, work: number) => {
     const seconds = secondsOf(call);
     return work / Math.max(seconds - launchSeconds, seconds * 0.1);
@@ -38,24 +43,24 @@ export async function calibrateDevice(stopwatch: Stopwatch, name: string, memory
     const seconds = orientations.map((call, index) => (flops[index] ?? 0) / rate(call, flops[index] ?? 0));
     return { size: sum(flops) / flops.length, rate: sum(flops) / sum(seconds) };
   };
-  const products = PRODUCTS.map(together);
-  const thin = THIN_PRODUCTS.map(({ side, calls: orientations }) => ({
+  const products = measured.products.map(together);
+  const thin = measured.thinProducts.map(({ side, calls: orientations }) => ({
     size: side,
     rate: together(orientations).rate,
   }));
-  const largest = PRODUCTS.at(-1)?.[0];
+  const largest = measured.products.at(-1)?.[0];
   const square = {
     size: largest === undefined ? 1 : (leastSide(largest.graph, largest.node) ?? 1),
     rate: products.at(-1)?.rate ?? 0,
   };
-  const vectors = VECTORS.map((call) => ({ size: bytesOf(call), rate: rate(call, bytesOf(call)) }));
-  const own = KERNELS.filter((call) => (known.get(call) ?? null) !== null);
+  const vectors = measured.vectors.map((call) => ({ size: bytesOf(call), rate: rate(call, bytesOf(call)) }));
+  const own = kernels.filter((call) => (known.get(call) ?? null) !== null);
   return {
     name,
     productFlops: distinct(products),
     thinProductFlops: [...thin, square],
     kernelFlops: byKernel(own, (call) => rate(call, flopsOf(call))),
-    vectorFlopsPerSecond: rate(ARITHMETIC, flopsOf(ARITHMETIC)),
+    vectorFlopsPerSecond: rate(arithmetic, flopsOf(arithmetic)),
     memoryBytesPerSecond: distinct(vectors),
     launchSeconds,
     memoryBytes,

@@ -28,6 +28,8 @@ export type Precision = 'float32' | 'tf32' | 'bfloat16';
 export interface DataSheet {
   readonly name: string;
   readonly vendorName: string;
+  /** What the driver's names of such cards match; absent: it is no card. */
+  readonly cardName?: RegExp;
   readonly peakFlops: Readonly<Record<Precision, number>>;
   readonly memoryBytesPerSecond: number;
   readonly memoryBytes: number;

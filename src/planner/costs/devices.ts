@@ -13,6 +13,7 @@ const GIGA = 1e9;
 export const DATA_SHEETS: readonly DataSheet[] = [
   {
     name: 'rtx3090',
+    cardName: /RTX 3090/,
     vendorName: 'NVIDIA GeForce RTX 3090 24 GB',
     peakFlops: { float32: 35.6 * TERA, tf32: 35.6 * TERA, bfloat16: 71 * TERA },
     memoryBytesPerSecond: 936 * GIGA,
@@ -24,6 +25,7 @@ export const DATA_SHEETS: readonly DataSheet[] = [
   },
   {
     name: 'a100-40',
+    cardName: /A100.*40GB/,
     vendorName: 'NVIDIA A100 40 GB',
     peakFlops: { float32: 19.5 * TERA, tf32: 156 * TERA, bfloat16: 312 * TERA },
     memoryBytesPerSecond: 1555 * GIGA,
@@ -34,6 +36,7 @@ export const DATA_SHEETS: readonly DataSheet[] = [
   },
   {
     name: 'a100-80',
+    cardName: /A100.*80GB/,
     vendorName: 'NVIDIA A100 80 GB SXM',
     peakFlops: { float32: 19.5 * TERA, tf32: 156 * TERA, bfloat16: 312 * TERA },
     memoryBytesPerSecond: 2039 * GIGA,
@@ -44,6 +47,7 @@ export const DATA_SHEETS: readonly DataSheet[] = [
   },
   {
     name: 'h100',
+    cardName: /H100/,
     vendorName: 'NVIDIA H100 80 GB SXM',
     peakFlops: { float32: 67 * TERA, tf32: 494.5 * TERA, bfloat16: 989.5 * TERA },
     memoryBytesPerSecond: 3350 * GIGA,
@@ -54,6 +58,7 @@ export const DATA_SHEETS: readonly DataSheet[] = [
   },
   {
     name: 'h200',
+    cardName: /H200/,
     vendorName: 'NVIDIA H200 141 GB SXM',
     peakFlops: { float32: 67 * TERA, tf32: 494.5 * TERA, bfloat16: 989.5 * TERA },
     memoryBytesPerSecond: 4800 * GIGA,
@@ -67,6 +72,7 @@ export const DATA_SHEETS: readonly DataSheet[] = [
   },
   {
     name: 'b200',
+    cardName: /B200/,
     vendorName: 'NVIDIA B200 180 GB (HGX)',
     peakFlops: { float32: 80 * TERA, tf32: 1100 * TERA, bfloat16: 2250 * TERA },
     memoryBytesPerSecond: 8000 * GIGA,
@@ -97,7 +103,15 @@ const GPU_LAUNCH_SECONDS = 4e-6;
 /** Of an oneDNN or vector kernel in the engine, measured on the reference machine. */
 const CPU_LAUNCH_SECONDS = 1e-6;
 
+/** Tensor cores multiply both 16-bit floats at the same rate. */
+export const ARITHMETIC = { f32: 'float32', tf32: 'tf32', bf16: 'bfloat16', f16: 'bfloat16' } as const;
+
 export const DEVICE_NAMES: readonly string[] = DATA_SHEETS.map(({ name }) => name);
+
+/** The data sheet of a card of this name, as its driver gives it; undefined where none is known. */
+export function sheetOfCard(cardName: string): DataSheet | undefined {
+  return DATA_SHEETS.find((sheet) => sheet.cardName?.test(cardName));
+}
 
 /** @throws MerakError 'config/invalid' for a device nobody listed. */
 export function deviceByName(name: string, precision: Precision = 'float32'): DeviceModel {

@@ -1,4 +1,4 @@
-/** What `merak profile` measured of a device and its links: replaces entries of the tables. */
+/** What `merak profile` measured of a machine: its processor, its cards, what joins ranks. Replaces entries of the tables. */
 import { z } from 'zod';
 import { MerakError } from '../../errors.js';
 import type { Link } from '../../pipeline/network.js';
@@ -15,6 +15,28 @@ const curve = z
     message: 'sizes must ascend',
   });
 const link = z.strictObject({ name: z.string(), latencySeconds: z.number().min(0), bytesPerSecond: positive });
+const links = z.strictObject({ messages: link, allReduce: link });
+const device = z.strictObject({
+  name: z.string(),
+  productFlops: curve,
+  thinProductFlops: curve.optional(),
+  kernelFlops: z.record(z.string(), curve).optional(),
+  vectorFlopsPerSecond: positive,
+  memoryBytesPerSecond: curve,
+  launchSeconds: z.number().min(0),
+  memoryBytes: positive,
+});
+
+const cardSchema = z.strictObject({
+  measuredAt: z.string(),
+  driver: z.string(),
+  f32: device,
+  tf32: device,
+  bf16: device,
+  fromHost: link,
+  sharedLinks: links.optional(),
+  ownLinks: links.optional(),
+});
 
 const profileSchema = z.strictObject({
   version: z.literal(PROFILE_VERSION),
@@ -22,19 +44,34 @@ const profileSchema = z.strictObject({
   measuredAt: z.string(),
   machine: z.string(),
   threads: z.number().int().positive(),
-  device: z.strictObject({
-    name: z.string(),
-    productFlops: curve,
-    thinProductFlops: curve.optional(),
-    kernelFlops: z.record(z.string(), curve).optional(),
-    vectorFlopsPerSecond: positive,
-    memoryBytesPerSecond: curve,
-    launchSeconds: z.number().min(0),
-    memoryBytes: positive,
-  }),
+  device,
   /** One message between two ranks; what an all-reduce among two moves. Absent where ranks cannot meet. */
-  links: z.strictObject({ messages: link, allReduce: link }).optional(),
+  links: links.optional(),
+  /** By the name that the driver gives them. */
+  cards: z.record(z.string(), cardSchema).optional(),
 });
+
+/** Of two ranks: one message, and what an all-reduce moves. */
+export interface RankLinks {
+  readonly messages: Link;
+  readonly allReduce: Link;
+}
+
+/** A card's kernels, in each precision that plans are made for; float16 runs as bfloat16 does. */
+export interface CardProfile {
+  readonly measuredAt: string;
+  /** The driver's version. */
+  readonly driver: string;
+  readonly f32: DeviceModel;
+  readonly tf32: DeviceModel;
+  readonly bf16: DeviceModel;
+  /** A batch on its way from the caller's memory to the card. */
+  readonly fromHost: Link;
+  /** Between ranks that share the card. */
+  readonly sharedLinks?: RankLinks | undefined;
+  /** Between ranks with a card each; absent where there is one card, or no NCCL. */
+  readonly ownLinks?: RankLinks | undefined;
+}
 
 export interface Profile {
   readonly version: typeof PROFILE_VERSION;
@@ -43,7 +80,8 @@ export interface Profile {
   /** Of each rank. */
   readonly threads: number;
   readonly device: DeviceModel;
-  readonly links?: { readonly messages: Link; readonly allReduce: Link } | undefined;
+  readonly links?: RankLinks | undefined;
+  readonly cards?: Readonly<Record<string, CardProfile>> | undefined;
 }
 
 /** @throws MerakError 'config/invalid' naming the key that is wrong. */

@@ -5,8 +5,7 @@ import { closest } from 'fastest-levenshtein';
 import { z } from 'zod';
 import { MerakError } from '../../errors.js';
 import type { Link } from '../../pipeline/network.js';
-import type { Precision as DevicePrecision } from '../costs/device.js';
-import { deviceByName } from '../costs/devices.js';
+import { ARITHMETIC, deviceByName } from '../costs/devices.js';
 import { linkByName } from '../costs/links.js';
 import type { Precision } from '../fuse.js';
 import type { Cluster } from './cluster.js';
@@ -15,7 +14,7 @@ import type { Cluster } from './cluster.js';
 const RESERVED_BYTES = 1.5 * 2 ** 30;
 
 /** The link between a device's peers on one host where nobody names another. */
-const HOST_LINKS: Readonly<Record<string, string>> = {
+export const HOST_LINKS: Readonly<Record<string, string>> = {
   rtx3090: 'pcie4',
   'a100-40': 'nvlink3',
   'a100-80': 'nvlink3',
@@ -113,14 +112,6 @@ function fromFile(path: string, precision: Precision): ClusterPlan {
     ...(issue?.code === 'unrecognized_keys' ? { hint: `did you mean '${closest(key, known)}'?` } : {}),
   });
 }
-
-/** Tensor cores multiply both 16-bit floats at the same rate. */
-const ARITHMETIC: Readonly<Record<Precision, DevicePrecision>> = {
-  f32: 'float32',
-  tf32: 'tf32',
-  bf16: 'bfloat16',
-  f16: 'bfloat16',
-};
 
 function build(
   { hosts, devicesPerHost, device: deviceName, hostLink, network, memoryBytes }: z.output<typeof clusterSchema>,

@@ -29,6 +29,8 @@ export interface SearchRequest {
   readonly precision?: Precision | undefined;
   /** What kernels take on the device. Default: nobody says, and memory is counted without. */
   readonly workspaceOf?: WorkspaceOf | undefined;
+  /** Whether the engine runs chains of element-wise nodes as one, as the CUDA engine does. Default false. */
+  readonly fusesChains?: boolean | undefined;
   /** Made for the same model, cluster, optimizer and precision: searches that differ in what is pinned share them. */
   readonly tables?: Tables | undefined;
 }

@@ -38,6 +38,8 @@ export interface TablesInput {
   readonly precision?: Precision | undefined;
   /** What kernels take on the device; default: nobody says, and memory is counted without. */
   readonly workspaceOf?: WorkspaceOf | undefined;
+  /** Whether the engine runs chains of element-wise nodes as one. Default false. */
+  readonly fusesChains?: boolean | undefined;
 }
 
 interface Profiled {
@@ -45,7 +47,8 @@ interface Profiled {
   readonly input: StageCostsInput;
 }
 
-export function makeTables({ traceAt, cluster, optimizer, precision, workspaceOf }: TablesInput): Tables {
+export function makeTables(input: TablesInput): Tables {
+  const { traceAt, cluster, optimizer, ...profileOptions } = input;
   const graphs = new Map<number, Graph>();
   const assignments = new Map<string, { readonly assignment: Assignment; readonly graph: Graph }>();
   const profiles = new Map<string, Profiled | undefined>();
@@ -72,7 +75,7 @@ export function makeTables({ traceAt, cluster, optimizer, precision, workspaceOf
       if (local === undefined) return undefined;
       const { operators, tensorLink } = clusterCosts(cluster, key.mesh);
       const costs = { operators, tensorLink, tensorRanks: key.mesh.tp };
-      const shards = profileShards(local, shardGraph(local, { atLeast }), costs, { precision, workspaceOf });
+      const shards = profileShards(local, shardGraph(local, { atLeast }), costs, profileOptions);
       const parameterBytes = local.parameters.map(({ value }) => valueBytes(tensorType(local, value)));
       const trainable = local.parameters.map((parameter) => parameter.trainable);
       return { local, input: { shards, parameterBytes, trainable, numMoments: numMoments(optimizer) } };

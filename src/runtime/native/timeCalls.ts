@@ -1,13 +1,13 @@
 /** A stopwatch for kernels as a rank sees them: on all ranks of the machine at once, on operands no longer in the first caches. */
-import { elementBytes, nodeBytes, nodeFlops, numElements } from '../../graph/cost.js';
+import { nodeBytes, nodeFlops } from '../../graph/cost.js';
 import type { KernelCall } from '../../graph/kernelCall.js';
-import { align } from '../../plan/memory.js';
-import type { Executable, Instruction, Program, ProgramNode, ProgramValue, RankPlan } from '../../plan/plan.js';
+import type { Instruction, ProgramNode, ProgramValue } from '../../plan/plan.js';
 import type { ArenaHandle } from '../device.js';
 import { watchOthers } from '../othersLoad.js';
 import { decodeSpans } from '../spans.js';
 import { loadAddon } from './addon.js';
 import { NativeDevice } from './device.js';
+import { executableOf, meetingPlan, NO_SLOTS, type TimedProgram, timedProgram } from './timedProgram.js';
 
 export interface TimeCallsOptions {
   /** That measure at the same time, each on cores of its own. */
@@ -27,16 +27,6 @@ const [QUIET_ROUNDS, PATIENCE_SECONDS] = [4, 15];
 /** Cores that other processes may have in an undisturbed round. */
 const QUIET = 0.05;
 const FILLER = 0.5;
-const NO_SLOTS = {
-  batch: 0,
-  received: -1,
-  sent: -1,
-  saved: -1,
-  recomputed: -1,
-  pending: -1,
-  sentGradients: -1,
-  receivedGradients: -1,
-} as const;
 
 /**
  * Seconds of each call, null for what the engine cannot run; in the fastest round, the median of its runs on the slowest rank,
@@ -54,14 +44,16 @@ export async function timeCalls(
     });
     return addon.supports({ ...node, inputs: node.inputs.map(type), outputs: node.outputs.map(type) }) === '';
   });
-  const programs = runnable.map(programOf);
-  const executable = executableOf(programs, ranks > 1);
+  const programs = runnable.map((call) =>
+    timedProgram(call, { numRuns: numRuns(call), rotatedBytes: ROTATED_BYTES, fill }),
+  );
+  const executable = executableOf('calls', programs, schedule(programs, ranks > 1));
   const devices = Array.from({ length: ranks }, () => new NativeDevice({ threads }));
   const handles: ArenaHandle[] = [];
   const fastest = new Map<KernelCall, number>();
   try {
     for (const [rank, device] of devices.entries()) {
-      handles.push(...(await device.open(rankPlan(rank, ranks))), ...(await device.load(executable)));
+      handles.push(...(await device.open(meetingPlan(rank, ranks))), ...(await device.load(executable)));
     }
     for (const device of devices) await device.connect(handles);
     const start = performance.now();
@@ -96,85 +88,20 @@ function median(values: number[]): number {
   return values.sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.POSITIVE_INFINITY;
 }
 
-interface TimedProgram {
-  readonly program: Omit<Program, 'chunk'>;
-  /** Nodes before the first that counts. */
-  readonly numFills: number;
-  readonly bytes: number;
-}
-
-/** The call again and again, each time on other operands, which are filled beforehand. */
-function programOf({ graph, node }: KernelCall): TimedProgram {
-  const ids = [...node.inputs, ...node.outputs];
-  const types = ids.map((id) => {
-    const { shape = [], dtype = 'float32' } = graph.values[id] ?? {};
-    return { shape, dtype, bytes: align(numElements(shape) * elementBytes(dtype)) };
-  });
-  const setBytes = types.reduce((sum, { bytes }) => sum + bytes, 0);
+function numRuns({ graph, node }: KernelCall): number {
   const guessed = nodeFlops(graph, node) / GUESSED_FLOPS + nodeBytes(graph, node) / GUESSED_BYTES;
-  const runs = Math.min(MOST_RUNS, Math.max(LEAST_RUNS, Math.round(ROUND_SECONDS / guessed)));
-  const sets = Math.max(1, Math.min(runs, Math.floor(ROTATED_BYTES / setBytes)));
-  const values: ProgramValue[] = [];
-  const add = (value: ProgramValue) => values.push(value) - 1;
-  const valueAt = (set: number, index: number): ProgramValue => {
-    const { shape = [], dtype = 'float32' } = types[index] ?? {};
-    const before = types.slice(0, index).reduce((sum, { bytes }) => sum + bytes, 0);
-    return { shape, dtype, space: 'scratch', offset: set * setBytes + before };
-  };
-  const inputs = Array.from({ length: sets }, (_, set) => node.inputs.map((_id, index) => add(valueAt(set, index))));
-  const fills = inputs.flat().map((id): ProgramNode => {
-    const { shape = [], dtype } = values[id] ?? {};
-    const attrs = { shape: [...shape], dtype: dtype ?? 'float32', value: dtype === 'float32' ? FILLER : 0 };
-    return { kernel: 'Fill', inputs: [], inputNames: [], outputs: [id], attrs, scope: '' };
-  });
-  const { kernel, inputNames, attrs } = node;
-  const timed = Array.from({ length: runs }, (_, run): ProgramNode => {
-    const set = run % sets;
-    const outputs = node.outputs.map((_id, index) => add(valueAt(set, node.inputs.length + index)));
-    return { kernel, inputs: inputs[set] ?? [], inputNames, outputs, attrs, scope: '' };
-  });
-  return {
-    program: { kind: 'forward', values, nodes: [...fills, ...timed] },
-    numFills: fills.length,
-    bytes: sets * setBytes,
-  };
+  return Math.min(MOST_RUNS, Math.max(LEAST_RUNS, Math.round(ROUND_SECONDS / guessed)));
 }
 
-function executableOf(programs: readonly TimedProgram[], meets: boolean): Executable {
-  const bytes = Math.max(0, ...programs.map((one) => one.bytes));
-  const schedule = programs.flatMap((_, chunk): Instruction[] => [
+function fill({ shape, dtype }: ProgramValue, id: number): ProgramNode[] {
+  const attrs = { shape: [...shape], dtype, value: dtype === 'float32' ? FILLER : 0 };
+  return [{ kernel: 'Fill', inputs: [], inputNames: [], outputs: [id], attrs, scope: '' }];
+}
+
+/** All ranks meet before each call. */
+function schedule(programs: readonly TimedProgram[], meets: boolean): Instruction[] {
+  return programs.flatMap((_, chunk): Instruction[] => [
     ...(meets ? [{ kind: 'reduceState' } as const] : []),
     { kind: 'forward', micro: 0, chunk, slots: NO_SLOTS },
   ]);
-  return {
-    name: 'calls',
-    numMicroBatches: 1,
-    microBatchSize: 1,
-    spaces: [{ space: 'scratch', base: 0, bytesPerSlot: bytes, numSlots: 1 }],
-    arenaBytes: bytes,
-    programs: programs.map(({ program }, chunk) => ({ ...program, chunk })),
-    inputs: [],
-    metrics: [],
-    outputs: [],
-    constants: [],
-    schedule,
-  };
-}
-
-/** With one cache line that ranks reduce to meet. */
-function rankPlan(rank: number, ranks: number): RankPlan {
-  return {
-    rank,
-    coordinates: { pp: rank, dp: 0, tp: 0 },
-    mesh: { pp: ranks, dp: 1, tp: 1 },
-    groups: [{ id: 0, axis: 'world', ranks: Array.from({ length: ranks }, (_, index) => index) }],
-    parameters: [],
-    persistentSpaces: [{ space: 'parameters', base: 0, bytesPerSlot: 64, numSlots: 1 }],
-    persistentBytes: 64,
-    gradientBuckets: [],
-    stateBuckets: [{ group: 0, offset: 0, length: 16, scale: 1 / ranks }],
-    optimizer: { kind: 'sgd' },
-    clipNorm: 0,
-    executables: [],
-  };
 }

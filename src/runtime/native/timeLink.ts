@@ -1,6 +1,15 @@
-/** A stopwatch for messages and all-reduces between two ranks of this machine. */
+/** A stopwatch for messages and all-reduces between two ranks of this machine, on its processor or its cards. */
 import type { Executable, Instruction, RankPlan, SpacePlan } from '../../plan/plan.js';
 import { NativeDevice } from './device.js';
+
+/** Two ranks that can be given plans and run steps. */
+export interface RankPair {
+  /** Opens both with their executables and joins them; again and again. */
+  open(plans: readonly [RankPlan, RankPlan]): Promise<void>;
+  /** Seconds of the first rank's step. */
+  run(executable: string): Promise<number>;
+  close(): Promise<void> | void;
+}
 
 export interface LinkTimes {
   /** Seconds from send to the end of the receiver's copy, by bytes. */
@@ -13,43 +22,47 @@ const ROUNDS = 40;
 const ROTATED_BYTES = 1 << 26;
 const SIZES = [1 << 12, 1 << 16, 1 << 20, 1 << 23] as const;
 
-/** Runs two engines in this process; a few hundred milliseconds. Raises engine/unsupported without the addon. */
-export async function timeLink(): Promise<LinkTimes> {
+/** A few hundred milliseconds. `pair`: default two engines in this process, which need the addon (engine/unsupported). */
+export async function timeLink(pair: RankPair = enginesHere(), sizes: readonly number[] = SIZES): Promise<LinkTimes> {
   const messages: { bytes: number; seconds: number }[] = [];
   const allReduces: { bytes: number; seconds: number }[] = [];
-  for (const bytes of SIZES) {
-    const result = await measure(bytes);
-    messages.push({ bytes, seconds: result.message });
-    allReduces.push({ bytes, seconds: result.allReduce });
+  try {
+    for (const bytes of sizes) {
+      await pair.open([rankPlan(0, bytes), rankPlan(1, bytes)]);
+      const fastest = async (name: string) =>
+        Math.min(await pair.run(name), await pair.run(name), await pair.run(name));
+      messages.push({ bytes, seconds: (await fastest('messages')) / (2 * ROUNDS) });
+      allReduces.push({ bytes, seconds: (await fastest('reduce')) / (numReductions(bytes) * numBuffers(bytes)) });
+    }
+  } finally {
+    await pair.close();
   }
   return { messages, allReduces };
 }
 
-async function measure(bytes: number): Promise<{ message: number; allReduce: number }> {
+/** What `timeLink` has a step be told. */
+export const LINK_STEP = { step: 0, seed: 0, learningRate: 0, inputs: new Map(), timeoutSeconds: 30 } as const;
+
+function enginesHere(): RankPair {
   const devices = [new NativeDevice(), new NativeDevice()];
-  try {
-    const handles = (
-      await Promise.all(
-        devices.map(async (device, rank) => {
-          const opened = await device.open(rankPlan(rank, bytes));
-          return [...opened, ...(await device.load(pingPong(rank, bytes))), ...(await device.load(reduceOften(bytes)))];
-        }),
-      )
-    ).flat();
-    for (const device of devices) await device.connect(handles);
-    const run = async (name: string) => {
-      const input = { step: 0, seed: 0, learningRate: 0, inputs: new Map(), timeoutSeconds: 30 };
-      const [first] = await Promise.all(devices.map((device) => device.run(name, input)));
+  return {
+    async open(plans) {
+      const handles = [];
+      for (const [rank, device] of devices.entries()) {
+        const plan = plans[rank]!;
+        handles.push(...(await device.open(plan)));
+        for (const executable of plan.executables) handles.push(...(await device.load(executable)));
+      }
+      for (const device of devices) await device.connect(handles);
+    },
+    async run(name) {
+      const [first] = await Promise.all(devices.map((device) => device.run(name, LINK_STEP)));
       return first?.seconds ?? Number.NaN;
-    };
-    const fastest = async (name: string) => Math.min(await run(name), await run(name), await run(name));
-    return {
-      message: (await fastest('messages')) / (2 * ROUNDS),
-      allReduce: (await fastest('reduce')) / (numReductions(bytes) * numBuffers(bytes)),
-    };
-  } finally {
-    for (const device of devices) device.close();
-  }
+    },
+    close() {
+      for (const device of devices) device.close();
+    },
+  };
 }
 
 function numBuffers(bytes: number): number {
@@ -77,7 +90,7 @@ function rankPlan(rank: number, bytes: number): RankPlan {
     }),
     optimizer: { kind: 'sgd' },
     clipNorm: 0,
-    executables: [],
+    executables: [pingPong(rank, bytes), reduceOften(bytes)],
   };
 }
 

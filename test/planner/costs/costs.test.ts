@@ -12,6 +12,7 @@ import { oneForwardOneBackward } from '../../../src/pipeline/oneForwardOneBackwa
 import { simulate } from '../../../src/pipeline/simulate.js';
 import type { Program } from '../../../src/plan/plan.js';
 import { calibrateDevice } from '../../../src/planner/costs/calibrate.js';
+import { CORE_SIZES, calibrationCalls } from '../../../src/planner/costs/calibrationCalls.js';
 import { allGatherSeconds, allReduceSeconds, ringTransfer } from '../../../src/planner/costs/collectives.js';
 import { ATTAINABLE, DATA_SHEETS, DEVICE_NAMES, deviceByName } from '../../../src/planner/costs/devices.js';
 import { fitLink } from '../../../src/planner/costs/fitLink.js';
@@ -262,12 +263,14 @@ describe('main memory', () => {
 
 describe('calibration', () => {
   const truth = deviceByName('rtx3090');
+  const calls = calibrationCalls(CORE_SIZES);
+  const MINE = { name: 'mine', memoryBytes: 1e9 };
   it('gets back the device that a stopwatch obeys, through a file', async () => {
     const roofline = rooflineCosts(truth);
     const knows = ({ node }: KernelCall) => !node.kernel.startsWith('Conv2D');
-    const stopwatch = async (calls: readonly KernelCall[]) =>
-      calls.map((call) => (knows(call) ? roofline.nodeSeconds(call.graph, call.node) : null));
-    const measured = await calibrateDevice(stopwatch, 'mine', 1e9);
+    const stopwatch = async (list: readonly KernelCall[]) =>
+      list.map((call) => (knows(call) ? roofline.nodeSeconds(call.graph, call.node) : null));
+    const measured = await calibrateDevice(stopwatch, calls, MINE);
     expect(measured.launchSeconds / truth.launchSeconds).toBeCloseTo(1, 2);
     expect(measured.productFlops.at(-1)!.rate / rateAt(truth.productFlops, 1)).toBeCloseTo(1, 1);
     expect(measured.memoryBytesPerSecond.at(-1)!.rate / rateAt(truth.memoryBytesPerSecond, 1)).toBeCloseTo(1, 1);
@@ -287,7 +290,7 @@ describe('calibration', () => {
       const side = leastSide(call.graph, call.node) ?? 768;
       return side < 768 && nodeFlops(call.graph, call.node) > 1e6 ? seconds * Math.sqrt(768 / side) : seconds;
     };
-    const measured = await calibrateDevice(async (calls) => calls.map(slow), 'mine', 1e9);
+    const measured = await calibrateDevice(async (list) => list.map(slow), calls, MINE);
     const priced = rooflineCosts(measured);
     for (const [m, k, n] of [
       [48, 4096, 4096],
