@@ -2,7 +2,10 @@
 #include "engine/compile.h"
 
 #include <algorithm>  // std::max
+#include <map>        // readers of a weight
 #include <set>        // kernel families
+
+#include "engine/kept_weights.h"  // KeptWeights
 namespace merak {
 namespace {
 
@@ -80,6 +83,27 @@ class Rewriter {
   std::vector<int> num_uses_;
 };
 
+// Right operands of products that are parameters which the program itself leaves alone, and how many products read them.
+class Weights {
+ public:
+  explicit Weights(const Program& program) : program_(program), are_written_(writes_parameters(program)) {
+    for (const ProgramNode& node : program.nodes)
+      if (const ProgramValue* weight = of(node)) num_readers_[weight->offset]++;
+  }
+  // Null where a product has no such weight.
+  const ProgramValue* of(const ProgramNode& node) const {
+    if (are_written_ || node.inputs.size() < 2 || !kProducts.contains(node.kernel)) return nullptr;
+    const ProgramValue& weight = program_.values[static_cast<size_t>(node.inputs[1])];
+    return weight.space == Space::parameters ? &weight : nullptr;
+  }
+  int num_readers(const ProgramValue& weight) const { return num_readers_.at(weight.offset); }
+
+ private:
+  const Program& program_;
+  bool are_written_;
+  std::map<int64_t, int> num_readers_;
+};
+
 // The node as it is when nothing was added before; empty kernel name when there is no such form.
 NodeSpec starting(NodeSpec spec) {
   if (spec.kernel == "MerakAccumulate") {
@@ -118,16 +142,17 @@ bool writes_parameters(const Program& program) {
   return false;
 }
 
-CompiledProgram compile_program(const Program& program, const Spaces& spaces, bool repeats, const KernelMaker& make) {
+CompiledProgram compile_program(const Program& program, const Spaces& spaces, bool repeats, const std::shared_ptr<KeptWeights>& kept, const KernelMaker& make) {
   Rewriter rewriter(program);
   rewriter.rewrite();
   CompiledProgram compiled;
   compiled.program = &program;
   std::vector<GradientRange> begun;
+  const Weights weights(program);
   for (size_t i = 0; i < rewriter.nodes().size(); i++) {
     if (rewriter.dropped(i)) continue;
     const ProgramNode& node = rewriter.nodes()[i];
-    NodeSpec spec{node.kernel, node.scope, {}, node.input_names, {}, node.attrs};
+    NodeSpec spec{node.kernel, node.scope, {}, node.input_names, {}, node.attrs, nullptr};
     CompiledNode result;
     result.node = static_cast<int>(i);
     result.input_values = node.inputs;
@@ -142,10 +167,10 @@ CompiledProgram compile_program(const Program& program, const Spaces& spaces, bo
       spec.outputs.push_back(program.values[id].type);
       result.outputs.push_back(place_of(program.values[id]));
     }
-    // A product's right operand that is a parameter which the program itself leaves alone.
-    if (repeats && node.inputs.size() >= 2 && kProducts.contains(node.kernel)) {
-      const ProgramValue& weight = program.values[static_cast<size_t>(node.inputs[1])];
-      spec.attrs.values["weightStays"] = weight.space == Space::parameters && !writes_parameters(program);
+    if (const ProgramValue* weight = weights.of(node)) {
+      spec.attrs.values["weightStays"] = repeats || weights.num_readers(*weight) > 1;
+      spec.weight_at = weight->offset;
+      spec.kept = kept;
     }
     result.kernel = make(spec);
     compiled.scratch_bytes = std::max(compiled.scratch_bytes, result.kernel->scratch_bytes());
@@ -179,9 +204,10 @@ bool changes_parameters(const Executable& executable) {
 
 Workspace workspace_of(const Executable& executable, const KernelMaker& make) {
   const bool repeats = executable.num_micro_batches > 1 || !changes_parameters(executable);
+  const auto kept = std::make_shared<KeptWeights>();
   Workspace workspace;
   for (const Program& program : executable.programs) {
-    const CompiledProgram compiled = compile_program(program, executable.spaces, repeats, make);
+    const CompiledProgram compiled = compile_program(program, executable.spaces, repeats, kept, make);
     workspace.scratch_bytes = std::max(workspace.scratch_bytes, compiled.scratch_bytes);
     workspace.kept_bytes += kept_bytes(compiled);
   }

@@ -39,8 +39,8 @@ bool writes_parameters(const Program& program);
 using KernelMaker = std::function<std::unique_ptr<Kernel>(const NodeSpec&)>;
 
 // `repeats`: the program runs several times before parameters change, so that products may keep a weight in the layout they like.
-// `program` must outlive the result. Throws Unsupported or std::runtime_error naming the node.
-CompiledProgram compile_program(const Program& program, const Spaces& spaces, bool repeats, const KernelMaker& make);
+// `kept`: one for all programs of an executable. `program` must outlive the result. Throws Unsupported or std::runtime_error naming the node.
+CompiledProgram compile_program(const Program& program, const Spaces& spaces, bool repeats, const std::shared_ptr<KeptWeights>& kept, const KernelMaker& make);
 
 // What the kernels of a program keep from run to run.
 size_t kept_bytes(const CompiledProgram& program);

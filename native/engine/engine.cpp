@@ -5,6 +5,7 @@
 
 #include "engine/check.h"  // check_rank_plan, check_executable
 #include "engine/error.h"  // EngineError
+#include "engine/kept_weights.h"  // KeptWeights
 
 namespace merak {
 namespace {
@@ -75,10 +76,11 @@ std::vector<ArenaHandle> Engine::load(Executable executable) {
   executables_.erase(name);
   LoadedExecutable& placed = executables_.emplace(name, std::move(loaded)).first->second;
   placed.programs.resize(kNumProgramKinds * num_chunks);
+  const auto kept = std::make_shared<KeptWeights>();
   const KernelMaker make = [this](const NodeSpec& spec) { return backend_->compile(spec); };
   try {
     for (const Program& program : placed.plan.programs) {
-      CompiledProgram compiled = compile_program(program, placed.plan.spaces, placed.plan.num_micro_batches > 1 || !placed.changes_parameters, make);
+      CompiledProgram compiled = compile_program(program, placed.plan.spaces, placed.plan.num_micro_batches > 1 || !placed.changes_parameters, kept, make);
       placed.scratch_bytes = std::max(placed.scratch_bytes, compiled.scratch_bytes);
       placed.max_pointers = std::max(placed.max_pointers, compiled.max_pointers);
       placed.programs[static_cast<size_t>(program.index())] = std::move(compiled);

@@ -54,6 +54,8 @@ struct Attrs {
   std::vector<int64_t> ints(const std::string& name, const std::vector<int64_t>& fallback) const;
 };
 
+class KeptWeights;
+
 struct NodeSpec {
   std::string kernel;
   std::string scope;
@@ -61,6 +63,9 @@ struct NodeSpec {
   std::vector<std::string> input_names;
   std::vector<TensorType> outputs;
   Attrs attrs;
+  // Where a right operand that stays (attribute weightStays) is kept packed, and its place among the parameters; null: by the kernel.
+  std::shared_ptr<KeptWeights> kept;
+  int64_t weight_at = 0;
   // Index of the input called `name`, or -1.
   int input(const std::string& name) const;
 };

@@ -30,7 +30,7 @@ class Bf16Product {
 // differ in order only. Throw Unsupported where the processor has none.
 std::unique_ptr<Bf16Product> make_tile_product(const Bf16ProductPlan& plan, const NodeSpec& spec);
 std::unique_ptr<Bf16Product> make_onednn_product(const Bf16ProductPlan& plan, const NodeSpec& spec);
-std::unique_ptr<Bf16Product> make_widened_product(const Bf16ProductPlan& plan);
+std::unique_ptr<Bf16Product> make_widened_product(const Bf16ProductPlan& plan, const NodeSpec& spec);
 
 // Rows [begin, end) of the left operand as bfloat16, `stride` >= k apart, zeros past k; on this thread.
 void copy_left(const Bf16ProductPlan& plan, const void* a, size_t begin, size_t end, size_t stride, uint16_t* copied);

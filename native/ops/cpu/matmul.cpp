@@ -8,6 +8,7 @@
 #include "ops/cpu/kept_weight.h"   // KeptWeight
 #include "ops/cpu/matmul_bf16.h"   // bf16 products
 #include "ops/cpu/matmul_plan.h"   // shapes
+#include "ops/cpu/panel_matmul.h"  // products of few rows
 
 namespace merak {
 namespace {
@@ -30,10 +31,7 @@ void append_activation(dnnl::post_ops& ops, const Attrs& attrs) {
 
 class MatMul : public Kernel {
  public:
-  explicit MatMul(const NodeSpec& spec) : accumulate_(spec.attrs.flag("accumulate", false)) {
-    for (const TensorType& input : spec.inputs)
-      if (input.dtype != DType::f32) throw Unsupported("only float32 operands");
-    const MatMulPlan plan = plan_matmul(spec);
+  MatMul(const NodeSpec& spec, const MatMulPlan& plan) : accumulate_(spec.attrs.flag("accumulate", false)) {
     output_numel_ = spec.outputs[0].numel();
     if (output_numel_ == 0 || spec.inputs[0].numel() == 0) {
       empty_ = true;
@@ -70,7 +68,8 @@ class MatMul : public Kernel {
     if (desc.weights_desc() != b) {
       packs_ = true;
       packed_at_ = (scratch_bytes_ + 63) / 64 * 64;
-      weight_ = KeptWeight(spec, desc.weights_desc().get_size(), plan.c_shape[0]);
+      const std::string layout = "oneDNN's for " + std::to_string(plan.c_shape[0]) + " rows of " + std::to_string(plan.a_shape[1]);
+      weight_ = KeptWeight(spec, desc.weights_desc().get_size(), plan.c_shape[0], layout + (spec.attrs.flag("transposeB", false) ? ", transposed" : ""));
       if (!weight_.stays()) scratch_bytes_ = packed_at_ + desc.weights_desc().get_size();
       unpacked_ = Memory(b, onednn::engine(), nullptr);
       pack_ = dnnl::reorder(unpacked_, b_);
@@ -134,7 +133,11 @@ void register_matmul_kernels() {
   const KernelFactory factory = [](const NodeSpec& spec) -> std::unique_ptr<Kernel> {
     if (spec.inputs.at(0).dtype == DType::i32) return make_integer_matmul(spec);
     if (multiplies_in_bf16(spec)) return make_bf16_matmul(spec);
-    return std::make_unique<MatMul>(spec);
+    for (const TensorType& input : spec.inputs)
+      if (input.dtype != DType::f32) throw Unsupported("only float32 operands");
+    const MatMulPlan plan = plan_matmul(spec);
+    if (gains_by_panels(spec, plan)) return make_panel_matmul(spec, plan);
+    return std::make_unique<MatMul>(spec, plan);
   };
   register_kernel("BatchMatMul", factory);
   register_kernel("_FusedMatMul", factory);

@@ -65,7 +65,7 @@ std::unique_ptr<Bf16Product> product_of(const Bf16ProductPlan& plan, const NodeS
   try {
     return make_onednn_product(plan, spec);
   } catch (const Unsupported&) {
-    return make_widened_product(plan);
+    return make_widened_product(plan, spec);
   }
 }
 

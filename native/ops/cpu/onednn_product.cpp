@@ -6,6 +6,7 @@
 #include "ops/cpu/bf16_product.h"
 #include "ops/cpu/dnnl.h"         // oneDNN
 #include "ops/cpu/kept_weight.h"  // KeptWeight
+#include "ops/cpu/panel_product.h"  // panels
 #include "ops/cpu/parallel.h"     // parallel_for
 
 namespace merak {
@@ -28,12 +29,8 @@ class OneDnnProduct : public Bf16Product {
 
   void run(const void* a, const void* b, const Finish& finish, RunContext& context) override {
     auto* scratch = static_cast<std::byte*>(context.scratch);
-    source_.set_data_handle(left(a, scratch + left_at_));
-    weights_.set_data_handle(right(b, context, scratch + right_at_));
     auto* sums = plan_.is_plain ? static_cast<float*>(finish.out) : reinterpret_cast<float*>(scratch + sums_at_);
-    result_.set_data_handle(sums);
-    scratch_.set_data_handle(scratch);
-    primitive_.execute(onednn::stream(), arguments_);
+    multiply(left(a, scratch + left_at_), right(b, context, scratch + right_at_), sums, scratch);
     if (plan_.is_plain) return;
     const auto block = MERAK_PICK(finish_block);
     const int64_t grain = std::max<int64_t>(1, kParallelGrain / 4 / static_cast<int64_t>(plan_.n));
@@ -66,8 +63,9 @@ class OneDnnProduct : public Bf16Product {
     bind(DNNL_ARG_DST, c, result_);
     bind(DNNL_ARG_SCRATCHPAD, desc.scratchpad_desc(), scratch_);
     take(desc.scratchpad_desc().get_size());
-    sums_at_ = take(plan_.is_plain ? 0 : plan_.m * plan_.n * sizeof(float));
+    take_sums();
   }
+  void take_sums() { sums_at_ = take(plan_.is_plain ? 0 : plan_.m * plan_.n * sizeof(float)); }
 
   // Where in scratch the next `bytes` lie.
   size_t take(size_t bytes) {
@@ -79,6 +77,13 @@ class OneDnnProduct : public Bf16Product {
   // The operands as the primitive wants them.
   virtual void* left(const void* a, void* scratch) const = 0;
   virtual void* right(const void* b, const RunContext& context, void* scratch) = 0;
+  virtual void multiply(void* left, void* right, float* sums, std::byte* scratch) {
+    source_.set_data_handle(left);
+    weights_.set_data_handle(right);
+    result_.set_data_handle(sums);
+    scratch_.set_data_handle(scratch);
+    primitive_.execute(onednn::stream(), arguments_);
+  }
 
   Bf16ProductPlan plan_;
   KeptWeight weight_;
@@ -102,7 +107,7 @@ class NarrowProduct final : public OneDnnProduct {
     const auto m = int64_t(plan.m), n = int64_t(plan.n), k = int64_t(plan.k);
     build(MemoryDesc({m, k}, kBf16, Shape{k, 1}), MemoryDesc({k, n}, kBf16, Memory::format_tag::BA16a64b2a));
     const size_t packed_bytes = packed_strips(plan.n, kStrip) * packed_strip_size(plan.k, kStrip) * sizeof(uint16_t);
-    weight_ = KeptWeight(spec, packed_bytes, m);
+    weight_ = KeptWeight(spec, packed_bytes, m, plan.transpose_b ? "bf16 strips of 64, transposed" : "bf16 strips of 64");
     right_at_ = take(weight_.stays() ? 0 : packed_bytes);
     left_at_ = take(copies_ ? plan.m * plan.k * sizeof(uint16_t) : 0);
   }
@@ -124,19 +129,37 @@ class NarrowProduct final : public OneDnnProduct {
   bool copies_;
 };
 
+// A kept weight lies in panels where few rows gain by them.
 class WidenedProduct final : public OneDnnProduct {
  public:
-  explicit WidenedProduct(const Bf16ProductPlan& plan) : OneDnnProduct(plan) {
+  WidenedProduct(const Bf16ProductPlan& plan, const NodeSpec& spec) : OneDnnProduct(plan) {
     const auto m = int64_t(plan.m), n = int64_t(plan.n), k = int64_t(plan.k);
-    build(onednn::strided({m, k}, plan.transpose_a ? Shape{1, m} : Shape{k, 1}),
-          onednn::strided({k, n}, plan.transpose_b ? Shape{1, k} : Shape{n, 1}));
+    if (!plan.transpose_a && gains_by_kept_panels(spec, {m, k, n, plan.transpose_b})) {
+      weight_ = KeptWeight(spec, panel_bytes(plan.k, plan.n), m, plan.transpose_b ? "bf16 panels of the transpose" : "bf16 panels");
+      take_sums();
+    } else {
+      build(onednn::strided({m, k}, plan.transpose_a ? Shape{1, m} : Shape{k, 1}),
+            onednn::strided({k, n}, plan.transpose_b ? Shape{1, k} : Shape{n, 1}));
+    }
     left_at_ = take(plan.m * plan.k * sizeof(float));
     right_at_ = take(plan.k * plan.n * sizeof(float));
   }
 
  protected:
   void* left(const void* a, void* scratch) const override { return widened(a, plan_.a.wide, plan_.m * plan_.k, scratch); }
-  void* right(const void* b, const RunContext&, void* scratch) override { return widened(b, plan_.b.wide, plan_.k * plan_.n, scratch); }
+  void* right(const void* b, const RunContext& context, void* scratch) override {
+    if (!weight_.stays()) return widened(b, plan_.b.wide, plan_.k * plan_.n, scratch);
+    return weight_.get(context, nullptr, [&](void* panels) {
+      const auto* rounded = static_cast<const float*>(widened(b, plan_.b.wide, plan_.k * plan_.n, scratch));
+      pack_into_panels(rounded, plan_.transpose_b ? 1 : plan_.n, plan_.transpose_b ? plan_.k : 1, plan_.k, plan_.n, static_cast<float*>(panels));
+    });
+  }
+  void multiply(void* left, void* right, float* sums, std::byte* scratch) override {
+    if (weight_.stays())
+      multiply_by_panels({static_cast<float*>(left), plan_.k, 1, static_cast<float*>(right), plan_.k, plan_.n, sums, plan_.accumulate}, plan_.m);
+    else
+      OneDnnProduct::multiply(left, right, sums, scratch);
+  }
 
  private:
   // What bfloat16 keeps of the numbers, as float32.
@@ -159,6 +182,8 @@ std::unique_ptr<Bf16Product> make_onednn_product(const Bf16ProductPlan& plan, co
   return std::make_unique<NarrowProduct>(plan, spec);
 }
 
-std::unique_ptr<Bf16Product> make_widened_product(const Bf16ProductPlan& plan) { return std::make_unique<WidenedProduct>(plan); }
+std::unique_ptr<Bf16Product> make_widened_product(const Bf16ProductPlan& plan, const NodeSpec& spec) {
+  return std::make_unique<WidenedProduct>(plan, spec);
+}
 
 }  // namespace merak

@@ -170,14 +170,14 @@ class QuantisedMatMul : public Kernel {
       lane_bytes_ += work;
       size_t packed = 0;
       for (size_t i = 0; i < products_.size(); i++) packed = std::max(packed, packed_at_[i] + up(products_[i].packed_bytes()));
-      weight_ = KeptWeight(spec, packed, 0);
+      weight_ = KeptWeight(spec, packed, 0, "oneDNN's int8 for " + std::to_string(rows_) + " rows by " + std::to_string(block_));
       scratch_bytes_ = weight_.stays() ? 0 : packed;
       for (int lane = 0; lane < num_lanes_; lane++)
         for (const RowsProduct& product : products_) lanes_.push_back(product.lane());
     } else {
       lane_bytes_ += up(static_cast<size_t>(block_ * ((inner_ + 1) / 2)) * sizeof(int32_t));
       const size_t packed = up(MERAK_PICK(int8_packed_bytes)(static_cast<size_t>(inner_), static_cast<size_t>(columns_)));
-      weight_ = KeptWeight(spec, packed, 0);
+      weight_ = KeptWeight(spec, packed, 0, "int8 panels");
       scratch_bytes_ = weight_.stays() ? 0 : packed;
     }
     lanes_at_ = scratch_bytes_;

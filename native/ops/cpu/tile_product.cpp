@@ -25,7 +25,7 @@ class TileProduct final : public Bf16Product {
     // Rows a multiple of 4 KiB apart would meet in one set of the first-level cache.
     if (copies_ && stride_ % 512 == 0) stride_ += kStrip;
     const size_t packed_bytes = packed_strips(plan.n, kStrip) * packed_strip_size(plan.k, kStrip) * sizeof(uint16_t);
-    weight_ = KeptWeight(spec, packed_bytes, static_cast<int64_t>(plan.m));
+    weight_ = KeptWeight(spec, packed_bytes, static_cast<int64_t>(plan.m), plan.transpose_b ? "bf16 strips of 32, transposed" : "bf16 strips of 32");
     copied_at_ = weight_.stays() ? 0 : up(packed_bytes, 64);
     cut();
     sums_at_ = copied_at_ + up(copies_ ? threads_ * rows_ * stride_ * sizeof(uint16_t) : 0, 64);

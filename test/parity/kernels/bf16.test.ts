@@ -33,7 +33,8 @@ it('products: any size, transposition and mixture of operand types, with a bias 
     fc.constantFrom('float32', 'bfloat16'),
     fc.constantFrom('float32', 'bfloat16'),
     fc.constantFrom('plain', 'bias', 'accumulate'),
-    ([m, n, k], transposeA, transposeB, aType, bType, form) => {
+    fc.boolean(),
+    ([m, n, k], transposeA, transposeB, aType, bType, form, weightStays) => {
       const [a, b, start] = [toBf16(noise(m * k, 1)), toBf16(noise(k * n, 2)), noise(m * n, 3)];
       const bias = noise(n, 4);
       const operand = (type: string, data: Uint16Array) => (type === 'float32' ? fromBf16(data) : data);
@@ -47,7 +48,7 @@ it('products: any size, transposition and mixture of operand types, with a bias 
         ],
         inputNames: ['a', 'b', ...(form === 'bias' ? ['bias'] : [])],
         outputs: [f32(m, n)],
-        attrs: { transposeA, transposeB, precision: 'bf16', accumulate: form === 'accumulate' },
+        attrs: { transposeA, transposeB, precision: 'bf16', accumulate: form === 'accumulate', weightStays },
       };
       const inputs = [operand(aType, a), operand(bType, b), ...(form === 'bias' ? [bias] : [])];
       const [c] = run(spec, inputs, form === 'accumulate' ? [start] : undefined) as [Float32Array];

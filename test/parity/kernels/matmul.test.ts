@@ -81,6 +81,41 @@ test('accumulate adds to what is there', () => {
   expectClose(sum ?? new Float32Array(), expected, TOLERANCE, 'accumulated product');
 });
 
+test('few rows by a weight that stays packed: any size, transposition, bias, sum', () => {
+  const form = fc.constantFrom('plain', 'bias', 'one bias', 'accumulate');
+  const size = (max: number) => fc.integer({ min: 1, max });
+  const shape = fc.tuple(size(300), size(600), size(120));
+  fc.assert(
+    fc.property(shape, fc.boolean(), form, fc.nat(), ([m, k, n], transposeB, form, seed) => {
+      const random = seeded(seed);
+      const operands = [floats('a', [m, k], random), floats('b', transposeB ? [n, k] : [k, n], random)];
+      const bias = floats('bias', form === 'bias' ? [n] : [], random);
+      const hasBias = form.endsWith('bias');
+      const inputs = hasBias ? [...operands, bias] : operands;
+      const start = floats('start', [m, n], random).data as Float32Array;
+      const attrs = { transposeA: false, transposeB };
+      const [product] = runReference('BatchMatMul', operands, attrs);
+      const [sum] = loadAddon().runKernel(
+        {
+          kernel: hasBias ? '_FusedMatMul' : 'BatchMatMul',
+          inputs,
+          inputNames: inputs.map(({ name }) => name),
+          outputs: [{ shape: [m, n], dtype: 'float32' }],
+          attrs: { ...attrs, weightStays: true, accumulate: form === 'accumulate' },
+        },
+        inputs.map(({ data }) => data),
+        form === 'accumulate' ? { outputs: [Float32Array.from(start)] } : {},
+      );
+      const added = (i: number) =>
+        hasBias ? (bias.data[form === 'bias' ? i % n : 0] as number) : form === 'accumulate' ? start[i]! : 0;
+      const expected = Float32Array.from(product!.data, (value, i) => value + added(i));
+      // Sums of up to 600 terms, in another order.
+      expectClose(sum!, expected, { relative: 1e-4, absolute: 1e-3 }, `${form} of ${m}, ${k}, ${n}`);
+    }),
+    runs(60),
+  );
+});
+
 test('refuses what it cannot do, naming the node', () => {
   const spec = {
     kernel: 'BatchMatMul',
