@@ -82,7 +82,9 @@ struct Turned {
 [[gnu::always_inline]] inline Bits scaled(const Doubles& normal, double mean, double stddev) {
   const Doubles rounded = __builtin_convertvector(__builtin_convertvector(normal, Floats), Doubles);
   const Floats result = __builtin_convertvector(mean + stddev * rounded, Floats);
-  return __builtin_convertvector(std::bit_cast<HalfBits>(result), Bits);
+  // The builtin: unoptimised, std::bit_cast is a function, which the linker would share between instruction sets that return these
+  // vectors in different places.
+  return __builtin_convertvector(__builtin_bit_cast(HalfBits, result), Bits);
 }
 
 // A lane holds a pair of words and becomes a pair of floats; the first of each is the low half.
