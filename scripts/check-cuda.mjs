@@ -44,7 +44,7 @@ function jobs(only) {
     chains.map((node, index) => {
       const file = join(kept, `chain${index}.cu`);
       writeFileSync(file, cudaChainSource(node));
-      return { source: `chain of ${node.kernel}`, macros: {}, file, text: cudaChainSource(node) };
+      return { source: `chain of ${node.kernel}`, macros: node.macros ?? {}, file, text: cudaChainSource(node) };
     }),
   );
 }

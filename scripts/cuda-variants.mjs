@@ -89,7 +89,7 @@ const chain = (kernel, inputs, output, attrs = {}) => ({
   outputs: [output],
   attrs,
 });
-/** A row added, a column multiplied, transcendental functions, integers, a fused chain. */
+/** A row added, a column multiplied, transcendental functions, integers, a fused chain, and one that is reduced. */
 export const chains = [
   chain('Add', { a: float(64, 96), b: float(96) }, float(64, 96)),
   chain('Multiply', { a: float(8, 5, 7), b: float(8, 1, 7) }, float(8, 5, 7)),
@@ -104,4 +104,17 @@ export const chains = [
     numbers: [-1, 1],
     numberCounts: [0, 0, 0, 2],
   }),
+  {
+    ...chain('MerakFused', { a: float(16, 30, 8), b: float(8) }, float(16, 8), {
+      kernels: ['Sub', 'Square'],
+      operands: [0, 1, 2],
+      counts: [2, 1],
+      numbers: [],
+      numberCounts: [0, 0],
+      reduction: 'Mean',
+      shape: [16, 30, 8],
+      axes: [1],
+    }),
+    macros: { Y: 'float', WORK: 'float', OP: 'op_Sum', IDENTITY: '0' },
+  },
 ];

@@ -97,7 +97,9 @@ Napi::Value supports(const Napi::CallbackInfo& info) {
 // cudaChainSource(nodeSpec) -> the CUDA source generated for an element-wise node; needs no device.
 Napi::Value chain_source_of(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    return Napi::String::New(info.Env(), with_includes(chain_source(chain_of(to_node_spec(info[0].As<Napi::Object>())).chain)));
+    const NodeSpec spec = to_node_spec(info[0].As<Napi::Object>());
+    const Chain chain = chain_of(spec).chain;
+    return Napi::String::New(info.Env(), with_includes(spec.attrs.has("reduction") ? reduced_chain_source(chain) : chain_source(chain)));
   });
 }
 

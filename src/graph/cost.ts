@@ -136,10 +136,12 @@ function einsumFlops({ node, shape, outputSize }: Facts): number {
   return 2 * outputSize * size([...summed.values()]);
 }
 
-/** The steps of a chain, each by its elements. */
+/** The steps of a chain, each by its elements, and their reduction where there is one. */
 function fusedFlops({ node, outputSize }: Facts): number {
-  const kernels = stringsAttr(node.attrs, 'kernels');
-  return outputSize * kernels.reduce((sum, kernel) => sum + (PER_ELEMENT[kernel] ?? 1), 0);
+  const each = stringsAttr(node.attrs, 'kernels').reduce((sum, kernel) => sum + (PER_ELEMENT[kernel] ?? 1), 0);
+  return node.attrs.reduction === undefined
+    ? outputSize * each
+    : size(numberOrNumbersAttr(node.attrs, 'shape', 1)) * (each + 1);
 }
 
 function windowFlops({ node, outputSize }: Facts): number {

@@ -183,3 +183,54 @@ it('runs random chains as their steps one after the other', () => {
     { numRuns: 5, seed: 7 },
   );
 });
+
+it.each([
+  ['Sum', [9, 33], [1]],
+  ['Mean', [7, 5, 6], [1, 2]],
+  ['Max', [300, 40], [0]],
+  ['Min', [3, 40, 34], [1]],
+  // In pieces: a few long rows, then columns.
+  ['Sum', [2, 9001], [1]],
+  ['Mean', [2, 700, 3], [1]],
+  ['Sum', [20_000], [0]],
+  ['Max', [4, 0, 3], [1]],
+] as const)('reduces a chain by %s of %j over %j as its steps one after the other', (kernel, shape, axes) => {
+  const addon = loadAddon();
+  const float = (dims: readonly number[]) => ({ shape: dims, dtype: 'float32' as const });
+  const row = make([shape.at(-1)!], 2);
+  const x = make(shape, 1);
+  const out = float(shape.filter((_, d) => !(axes as readonly number[]).includes(d)));
+  const run = (name: string, inputs: readonly (typeof x)[], names: readonly string[], output = float(shape)) => {
+    const attrs = { [name === 'Max' ? 'reductionIndices' : 'axis']: [...axes] };
+    const node = { kernel: name, inputs: inputs.map((one) => float(one.shape)), inputNames: [...names], attrs };
+    const [data] = addon.runKernel(
+      { ...node, outputs: [output] },
+      inputs.map((one) => one.data),
+    );
+    return { shape: output.shape, data: data as Float32Array } as typeof x;
+  };
+  const difference = run('Sub', [x, row], ['a', 'b']);
+  const wanted = run(kernel, [run('Multiply', [difference, x], ['a', 'b'])], ['x'], out).data;
+  const node = {
+    kernel: 'MerakFused',
+    inputs: [float(shape), float(row.shape)],
+    inputNames: ['0', '1'],
+    outputs: [out],
+    attrs: {
+      kernels: ['Sub', 'Multiply'],
+      operands: [0, 1, 2, 0],
+      counts: [2, 2],
+      numbers: [],
+      numberCounts: [0, 0],
+      reduction: kernel,
+      shape: [...shape],
+      axes: [...axes],
+    },
+  };
+  const [got] = addon.runCudaKernel(node, [x.data, row.data]);
+  expect(got).toHaveLength(wanted.length);
+  for (const [i, value] of got!.entries()) {
+    if (Number.isNaN(wanted[i])) expect(value).toBeNaN();
+    else expect(Math.abs(value - wanted[i]!) / (1 + Math.abs(wanted[i]!))).toBeLessThan(1e-5);
+  }
+});

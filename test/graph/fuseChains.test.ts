@@ -1,6 +1,7 @@
 /** Chains of element-wise nodes: what is fused, what stays, and that a chain is the nodes it was made of. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { nodeFlops } from '../../src/graph/cost.js';
 import type { Graph, Node, Value, ValueId } from '../../src/graph/graph.js';
 import { fuseChains } from '../../src/graph/passes/fuseChains.js';
 
@@ -127,6 +128,52 @@ describe('fuseChains', () => {
     const nodes = [graph.nodes[0]!, graph.nodes[1]!, wait, graph.nodes[2]!];
     const apart = fuseChains(graph, nodes, () => false).map(({ kernel }) => kernel);
     expect(apart).toEqual(['MerakFused', 'MerakWait', 'Relu']);
+  });
+
+  describe('a reduction at the end', () => {
+    /** A chain over [2, 3] and its reduction over `axes`. */
+    function reducedBy(kernel: string, axes: readonly number[], dtype: 'float32' | 'int32' = 'float32') {
+      const graph = chain('Square', 'Add');
+      const attrs = { [kernel === 'Max' ? 'reductionIndices' : 'axis']: axes };
+      const made = graph.values.length;
+      const sum: Node = { kernel, inputs: [made - 1], inputNames: ['x'], outputs: [made], attrs, scope: 'loss' };
+      return { values: [...graph.values, { ...float([]), dtype }], nodes: [...graph.nodes, sum], made };
+    }
+    const fuse = (given: ReturnType<typeof reducedBy>, isKept: (value: ValueId) => boolean = () => false) => {
+      const graph = { ...graphOf([]), values: given.values };
+      return fuseChains(graph, given.nodes, isKept);
+    };
+    it.each([
+      ['Sum', [0, 1]],
+      ['Mean', [-1]],
+      ['Max', [0]],
+      ['Min', [1]],
+    ])('%s over %j is taken in', (kernel, axes) => {
+      const given = reducedBy(kernel, axes);
+      const [only, ...others] = fuse(given);
+      expect(others).toEqual([]);
+      expect(only).toMatchObject({ kernel: 'MerakFused', outputs: [given.made], scope: 'loss' });
+      expect(only!.attrs).toMatchObject({
+        kernels: ['Square', 'Add'],
+        reduction: kernel,
+        shape: [2, 3],
+        axes: axes.map((axis) => (axis + 2) % 2),
+      });
+      // Two steps and the joining, for each of six elements.
+      expect(nodeFlops({ ...graphOf([]), values: given.values }, only!)).toBe(18);
+    });
+    it('is not, where others read what it reduces, of integers, and of dims that lie apart', () => {
+      const given = reducedBy('Sum', [0]);
+      const kept = fuse(given, (value) => value === given.made - 1);
+      expect(kept.map(({ kernel }) => kernel)).toEqual(['MerakFused', 'Sum']);
+      const other: Node = { ...given.nodes[0]!, kernel: 'Opaque', inputs: [given.made - 1], outputs: [2] };
+      const read = fuse({ ...given, nodes: [...given.nodes, other] });
+      expect(read.map(({ kernel }) => kernel)).toEqual(['MerakFused', 'Sum', 'Opaque']);
+      expect(fuse(reducedBy('Sum', [0], 'int32')).map(({ kernel }) => kernel)).toEqual(['MerakFused', 'Sum']);
+      const cube = reducedBy('Sum', [0, 2]);
+      const values = cube.values.map((value, id) => (id === cube.made ? value : float([2, 3, 4])));
+      expect(fuse({ ...cube, values }).map(({ kernel }) => kernel)).toEqual(['MerakFused', 'Sum']);
+    });
   });
 
   it('gives a dropout the term it is added to', () => {

@@ -125,11 +125,16 @@ std::string pointer(const Chain& chain, size_t k) {
   return std::string("(const ") + type_name(chain.inputs[k].dtype) + "*)in.x[" + std::to_string(k) + "]";
 }
 
-std::string one_element(const Chain& chain, const Dims& dims, const std::string& indent) {
-  std::string text = offsets(dims, indent) + indent + "write_number<Work>(out, i, value(";
+// The element whose offsets are declared.
+std::string value_here(const Chain& chain) {
+  std::string text = "value(";
   for (size_t k = 0; k < chain.inputs.size(); k++)
     text += (k ? ", " : "") + ("read_number<Work>(" + pointer(chain, k)) + ", a" + std::to_string(k) + ")";
-  return text + "));\n";
+  return text + ")";
+}
+
+std::string one_element(const Chain& chain, const Dims& dims, const std::string& indent) {
+  return offsets(dims, indent) + indent + "write_number<Work>(out, i, " + value_here(chain) + ");\n";
 }
 
 std::string four_elements(const Chain& chain, const Dims& dims, const std::string& indent) {
@@ -148,13 +153,24 @@ std::string four_elements(const Chain& chain, const Dims& dims, const std::strin
   return text + "));\n";
 }
 
+// What comes before every kernel.
+std::string declarations(const Chain& chain) {
+  return "#include \"device/elementwise.cuh\"\nusing Work = " + std::string(work_of(chain)) + ";\nstruct Inputs {\n  const void* x[" + std::to_string(kMostChainInputs) + "];\n};\n" +
+         value_function(chain);
+}
+
 }  // namespace
+
+const char* work_of(const Chain& chain) { return computes_in_double(chain) ? "double" : "float"; }
+
+std::string chain_reader(const Chain& chain) {
+  return declarations(chain) + "struct Source {\n  Inputs in;\n  __device__ inline Work at(i64 i) const {\n" + offsets(Dims(chain), "    ") + "    return " + value_here(chain) + ";\n  }\n};\n";
+}
 
 std::string chain_source(const Chain& chain) {
   const Dims dims(chain);
   const bool vectors = dims.allows_vectors(chain) && !computes_in_double(chain);
-  std::string text = "#include \"device/elementwise.cuh\"\nusing Work = " + std::string(computes_in_double(chain) ? "double" : "float") +
-                     ";\nstruct Inputs {\n  const void* x[" + std::to_string(kMostChainInputs) + "];\n};\n" + value_function(chain);
+  std::string text = declarations(chain);
   text += "extern \"C\" __global__ void chain(Inputs in, " + std::string(type_name(chain.result)) + "* out, i64 n) {\n";
   text += "  i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;\n";
   if (vectors) {
@@ -173,9 +189,7 @@ DeviceChain::DeviceChain(Device& device, const Chain& chain) : device_(&device),
 }
 
 void DeviceChain::run(const void* const* inputs, void* result, CUstream stream) const {
-  struct {
-    const void* x[kMostChainInputs];
-  } in{};
+  ChainInputs in{};
   std::copy(inputs, inputs + num_inputs_, in.x);
   device_->launch(function_, {blocks_for(count_, per_block_)}, {256}, 0, stream, {&in, &result, &count_});
 }

@@ -25,6 +25,17 @@ struct Chain {
 
 constexpr size_t kMostChainInputs = 16;
 
+// What every step computes in: "float", or "double" where integers take part or rounding shows.
+const char* work_of(const Chain& chain);
+
+// The argument of a kernel that reads a chain's inputs.
+struct ChainInputs {
+  const void* x[kMostChainInputs];
+};
+
+// The text of a `Source` for device/reduction.cuh that computes the chain's elements instead of reading them.
+std::string chain_reader(const Chain& chain);
+
 // The CUDA source of a chain (kernel `chain`); a chain of whole tensors has the same one whatever their size.
 std::string chain_source(const Chain& chain);
 

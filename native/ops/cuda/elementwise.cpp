@@ -125,7 +125,7 @@ int operands_of_step(const std::string& name) {
 }
 
 // Attributes: `kernels` of the steps; `operands` of all steps one after another, inputs counted first, then steps, each step's number of
-// them in `counts`; `numbers` likewise with `numberCounts`.
+// them in `counts`; `numbers` likewise with `numberCounts`. With `reduction` (and `axes`) the steps have `shape`.
 PlacedChain fused_chain(const NodeSpec& spec) {
   const TensorType& y = spec.outputs.at(0);
   const auto list = [&](const char* name) {
@@ -138,10 +138,10 @@ PlacedChain fused_chain(const NodeSpec& spec) {
   require(kernels && !kernels->empty(), "kernels must name the steps");
   const std::vector<double> operands = list("operands"), counts = list("counts"), numbers = list("numbers"), number_counts = list("numberCounts");
   require(counts.size() == kernels->size() && number_counts.size() == kernels->size(), "each step needs a count");
-  Chain chain{y.shape, {}, {}, y.dtype};
+  Chain chain{spec.attrs.has("reduction") ? spec.attrs.ints("shape") : y.shape, {}, {}, y.dtype};
   std::vector<size_t> places;
   for (size_t k = 0; k < spec.inputs.size(); k++) {
-    chain.inputs.push_back(input_of(spec.inputs[k], y.shape));
+    chain.inputs.push_back(input_of(spec.inputs[k], chain.shape));
     places.push_back(k);
   }
   size_t operand = 0, number = 0;
@@ -211,7 +211,9 @@ std::unique_ptr<Kernel> make_activation(const NodeSpec& spec, Device& device) {
 
 void register_cuda_elementwise() {
   for (const auto& [name, maker] : makers())
-    register_cuda_kernel(name, [](const NodeSpec& spec, Device& device) { return chain_kernel(device, chain_of(spec)); });
+    register_cuda_kernel(name, [](const NodeSpec& spec, Device& device) {
+      return spec.attrs.has("reduction") ? make_reduced_chain(spec, device) : chain_kernel(device, chain_of(spec));
+    });
 }
 
 }  // namespace merak

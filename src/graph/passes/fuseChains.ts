@@ -1,4 +1,7 @@
-/** Chains of element-wise nodes become single nodes: one launch on a card, and nothing between the steps goes through memory. */
+/**
+ * Chains of element-wise nodes, and a reduction of what they make, become single nodes: one launch on a card, and nothing between the
+ * steps goes through memory.
+ */
 import type { Attrs, Graph, Node, ValueId } from '../graph.js';
 import { hasExchangeBetween } from './exchanges.js';
 import { inputOf, sameShape } from './view.js';
@@ -64,10 +67,33 @@ function stepOf(graph: Graph, node: Node): Step | undefined {
   return { kernel, operands: values, numbers: numbersOf(node) };
 }
 
+/** A reduction that may end a chain: of what, over which dims. */
+interface Reduction {
+  readonly value: ValueId;
+  readonly axes: readonly number[];
+}
+
+/** Only of floats, and only over neighbouring dims: others are transposed first (native/ops/cuda/reduce.cpp). */
+function reductionOf(graph: Graph, { kernel, inputs, outputs, attrs }: Node): Reduction | undefined {
+  const [value] = inputs;
+  if (!['Sum', 'Mean', 'Max', 'Min'].includes(kernel) || value === undefined) return undefined;
+  const isFloat = (id: ValueId) => graph.values[id]!.dtype === 'float32' && graph.values[id]!.storedAs === undefined;
+  if (![value, ...outputs].every(isFloat)) return undefined;
+  const { shape } = graph.values[value]!;
+  // One dim, several, or all of them.
+  const axes = [(kernel === 'Max' ? attrs.reductionIndices : attrs.axis) ?? shape.map((_, d) => d)].flat() as number[];
+  const named = new Set(axes.map((axis) => (axis < 0 ? axis + shape.length : axis)));
+  const groups = shape
+    .map((size, d) => ({ size, isReduced: named.has(d) }))
+    .filter(({ size }) => size !== 1)
+    .filter(({ isReduced }, k, all) => isReduced && (k === 0 || !all[k - 1]!.isReduced));
+  return groups.length <= 1 ? { value, axes: [...named] } : undefined;
+}
+
 /**
  * The same nodes with MerakFused in place of chains: steps of one shape, each read by later steps of the chain only and not
- * `isKept`. A chain stands where its last step stood; no step is moved past an exchange. Before that, sums with a dropout become the
- * dropout's own.
+ * `isKept`, perhaps reduced at the end. A chain stands where its last step stood; no step is moved past an exchange. Before that, sums
+ * with a dropout become the dropout's own.
  */
 export function fuseChains(graph: Graph, all: readonly Node[], isKept: (value: ValueId) => boolean): readonly Node[] {
   const nodes = joinDropouts(graph, all, isKept);
@@ -82,10 +108,13 @@ export function fuseChains(graph: Graph, all: readonly Node[], isKept: (value: V
   const taken = new Set<number>();
 
   for (let last = nodes.length - 1; last >= 0; last--) {
-    if (steps[last] === undefined || taken.has(last)) continue;
-    const { shape } = graph.values[nodes[last]!.outputs[0]!]!;
+    if (taken.has(last)) continue;
+    const reduction = reductionOf(graph, nodes[last]!);
+    const operands = reduction === undefined ? steps[last]?.operands : [reduction.value];
+    if (operands === undefined) continue;
+    const { shape } = graph.values[reduction?.value ?? nodes[last]!.outputs[0]!]!;
     const chain = new Set([last]);
-    const inputs = new Set(steps[last]!.operands);
+    const inputs = new Set(operands);
     const joins = (value: ValueId): number | undefined => {
       const at = madeBy.get(value);
       const step = at === undefined ? undefined : steps[at];
@@ -109,7 +138,9 @@ export function fuseChains(graph: Graph, all: readonly Node[], isKept: (value: V
     }
     if (chain.size === 1 || inputs.size === 0) continue;
     const order = [...chain].sort((a, b) => a - b);
-    replaced.set(last, fusedNode(nodes, steps as readonly Step[], order, [...inputs]));
+    const own = reduction === undefined ? order : order.slice(0, -1);
+    const fused = fusedNode(nodes, steps as readonly Step[], own, [...inputs]);
+    replaced.set(last, reduction === undefined ? fused : reduced(fused, nodes[last]!, shape, reduction));
     for (const at of chain) taken.add(at);
   }
   if (replaced.size === 0) return nodes;
@@ -167,4 +198,10 @@ function fusedNode(
   };
   const inputNames = inputs.map((_, index) => `x${index}`);
   return { ...last, kernel: 'MerakFused', inputs, inputNames, attrs };
+}
+
+/** The chain with the reduction of what it makes. */
+function reduced(chain: Node, last: Node, shape: readonly number[], { axes }: Reduction): Node {
+  const attrs: Attrs = { ...chain.attrs, reduction: last.kernel, shape: [...shape], axes: [...axes] };
+  return { ...chain, outputs: last.outputs, scope: last.scope, attrs };
 }

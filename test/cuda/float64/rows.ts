@@ -172,6 +172,23 @@ function elementwise(): Case[] {
   const chain = caseOf('MerakFused', 'f32', { x0: a, x1: b }, attrs, ['float32'], ({ x0, x1 }) => [
     map(x0, (x, i) => Math.tanh(x + x1.data[i % 29]!) * (x + x1.data[i % 29]!)),
   ]);
+  const wide = [3, 5, 2003];
+  const reduction = { ...attrs, reduction: 'Mean', shape: wide, axes: [1, 2] };
+  const reduced = caseOf(
+    'MerakFused',
+    'f32',
+    { x0: fresh(wide), x1: fresh([2003]) },
+    reduction,
+    ['float32'],
+    (given) => {
+      const means = doubles([3]);
+      given.x0.data.forEach((v, i) => {
+        const x = v + given.x1.data[i % 2003]!;
+        means.data[Math.floor(i / (5 * 2003))]! += (Math.tanh(x) * x) / (5 * 2003);
+      });
+      return [means];
+    },
+  );
   const activation = (['f32', 'bf16', 'f16'] as const).flatMap((precision) => {
     const dtype = narrow(precision);
     const x = fresh([7, 93], dtype);
@@ -183,7 +200,7 @@ function elementwise(): Case[] {
       ]),
     ];
   });
-  return [...unary, ...more, divided, chain, ...activation];
+  return [...unary, ...more, divided, chain, reduced, ...activation];
 }
 
 export const rowCases = (): Case[] => [
