@@ -84,11 +84,11 @@ StepInput to_step_input(const Napi::Object& object) {
   return input;
 }
 
-// {cuda: {ordinal, shared}} names a card; nothing, the processor.
+// {cuda: {ordinal}} names a card; nothing, the processor.
 std::unique_ptr<Backend> to_backend(const Napi::Value& options) {
   if (!options.IsObject() || !options.As<Napi::Object>().Get("cuda").IsObject()) return make_cpu_backend();
   const Napi::Object cuda = object_field(options.As<Napi::Object>(), "cuda");
-  return cuda::make_cuda_backend(std::make_shared<cuda::Device>(static_cast<int>(number_field(cuda, "ordinal"))), flag_field(cuda, "shared"));
+  return cuda::make_cuda_backend(std::make_shared<cuda::Device>(static_cast<int>(number_field(cuda, "ordinal"))));
 }
 
 }  // namespace

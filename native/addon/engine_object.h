@@ -10,7 +10,7 @@
 
 namespace merak {
 
-// new Engine(rankPlan, {threads, cuda?: {ordinal, shared}}). Work runs on the engine's own thread; its methods return promises.
+// new Engine(rankPlan, {threads, cuda?: {ordinal}}). Work runs on the engine's own thread; its methods return promises.
 class EngineObject : public Napi::ObjectWrap<EngineObject> {
  public:
   static void define(Napi::Env env, Napi::Object exports);

@@ -19,8 +19,8 @@ class DeviceCommunicator : public Communicator {
  public:
   // The stream (CUstream) of the calls from now on.
   virtual void set_stream(void* stream) = 0;
-  // Whether calls only enqueue, so that a CUDA graph can hold them.
-  virtual bool enqueues_only() const = 0;
+  // Whether calls only enqueue, so that a CUDA graph can hold them. Known once peers are connected.
+  virtual bool enqueues_only() = 0;
   // Throws CommError when an exchange under way has failed (NCCL's asynchronous errors). Called again and again while the engine
   // waits for a stream; cheap.
   virtual void check() {}
@@ -32,9 +32,8 @@ class DeviceCommunicator : public Communicator {
   virtual void connect(int rank, const std::string& arena, int pid, int fd, size_t bytes) = 0;
 };
 
-// NCCL where every rank of the world has a GPU of its own and the library is there, else staged through the host. `shares_device`:
-// some two ranks of the plan use one GPU; the same on every rank, for all have to choose alike.
-std::unique_ptr<DeviceCommunicator> make_device_communicator(cuda::Device& device, int rank, int world_size, const std::vector<GroupSpec>& groups,
-                                                             bool shares_device);
+// NCCL where every rank of the world has a GPU of its own and finds the library, else staged through the host: as the ranks agree once
+// they are connected.
+std::unique_ptr<DeviceCommunicator> make_device_communicator(cuda::Device& device, int rank, int world_size, const std::vector<GroupSpec>& groups);
 
 }  // namespace merak

@@ -36,9 +36,8 @@ struct ExecutableState {
 
 class CudaBackend : public Backend {
  public:
-  CudaBackend(std::shared_ptr<Device> device, bool shares_device)
+  explicit CudaBackend(std::shared_ptr<Device> device)
       : device_(current(std::move(device))),
-        shares_device_(shares_device),
         step_(device_memory(device_, "the step's state", sizeof(MerakStep))),
         host_step_(pinned_memory(device_, sizeof(MerakStep))) {}
 
@@ -75,7 +74,7 @@ class CudaBackend : public Backend {
 
   std::unique_ptr<Peers> make_peers(const RankPlan& plan, Recorder& recorder) override {
     device_->make_current();
-    auto peers = std::make_unique<CudaPeers>(make_device_communicator(*device_, plan.rank, plan.world_size(), plan.groups, shares_device_), recorder, stream_);
+    auto peers = std::make_unique<CudaPeers>(make_device_communicator(*device_, plan.rank, plan.world_size(), plan.groups), recorder, stream_);
     peers_ = peers.get();
     return peers;
   }
@@ -89,7 +88,6 @@ class CudaBackend : public Backend {
     device_->make_current();
     auto state = std::make_shared<ExecutableState>();
     for (const auto& spans : executable.sent_floats) state->checks.push_back(executable.trains ? std::make_unique<FiniteCheck>(*device_, spans) : nullptr);
-    state->can_capture = !peers_ || peers_->device().enqueues_only();
     for (const Instruction& instruction : executable.plan.schedule) state->updates = state->updates || instruction.op == Op::update;
     for (const CompiledProgram& program : executable.programs)
       for (const CompiledNode& node : program.nodes)
@@ -111,7 +109,7 @@ class CudaBackend : public Backend {
       work();
       check(driver().cuMemcpyDtoHAsync(host_step_.data, address_of(step_.data), sizeof(MerakStep), stream_), "cuMemcpyDtoHAsync");
     };
-    const bool captures = !input.record && state->can_capture && state->num_runs >= kRunsBeforeCapture;
+    const bool captures = !input.record && state->can_capture && state->num_runs >= kRunsBeforeCapture && (!peers_ || peers_->device().enqueues_only());
     if (captures && !state->graph) capture(*state, all);
     if (captures && state->graph) state->graph->launch(stream_);
     else all();
@@ -237,7 +235,6 @@ class CudaBackend : public Backend {
   }
 
   std::shared_ptr<Device> device_;
-  const bool shares_device_;
   Stream stream_;
   Memory step_, host_step_, norms_;
   std::unique_ptr<Optimizer> optimizer_;
@@ -260,8 +257,8 @@ std::unique_ptr<Kernel> make_kernel_on(const NodeSpec& spec, Device& device, con
   }
 }
 
-std::unique_ptr<Backend> make_cuda_backend(std::shared_ptr<Device> device, bool shares_device) {
-  return std::make_unique<CudaBackend>(std::move(device), shares_device);
+std::unique_ptr<Backend> make_cuda_backend(std::shared_ptr<Device> device) {
+  return std::make_unique<CudaBackend>(std::move(device));
 }
 
 }  // namespace merak::cuda

@@ -28,7 +28,7 @@ export const DEVICE_MODULE_VARIABLE = 'MERAK_DEVICE_MODULE';
 export async function createDevice(options: DeviceOptions): Promise<Device> {
   const other = process.env[DEVICE_MODULE_VARIABLE];
   if (other) return createOtherDevice(other, options);
-  const { device, numThreads, tfjsBackend, rank, numWorkers, numGpus } = options;
+  const { device, numThreads, tfjsBackend, rank, numGpus } = options;
   if (device !== 'tfjs') {
     const [{ NativeDevice }, { loadAddon }] = await Promise.all([
       import('./native/device.js'),
@@ -38,7 +38,7 @@ export async function createDevice(options: DeviceOptions): Promise<Device> {
     if (device === 'native') return new NativeDevice({ threads: numThreads });
     const { requireGpus } = await import('./native/gpus.js');
     requireGpus(Math.max(1, numGpus));
-    const cuda = { ordinal: rank % Math.max(1, numGpus), shared: numWorkers > Math.max(1, numGpus) };
+    const cuda = { ordinal: rank % Math.max(1, numGpus) };
     return new NativeDevice({ threads: numThreads, cuda });
   }
   const { TfjsDevice } = await import('./tfjs/device.js');

@@ -23,7 +23,7 @@ class NcclCommunicator : public DeviceCommunicator {
   int rank() const override { return shm_.rank(); }
   void set_stream(void* stream) override { stream_ = static_cast<cuda::CUstream>(stream); }
   // Messages are on streams that a capture would have to be joined with.
-  bool enqueues_only() const override { return false; }
+  bool enqueues_only() override { return false; }
   void check() override;
   bool has_sent() const override;
   std::vector<ArenaHandle> handles() const override;

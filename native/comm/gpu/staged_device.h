@@ -13,7 +13,7 @@ class StagedDeviceCommunicator : public DeviceCommunicator {
 
   int rank() const override { return host_.shm().rank(); }
   void set_stream(void* stream) override { stream_ = static_cast<cuda::CUstream>(stream); }
-  bool enqueues_only() const override { return false; }
+  bool enqueues_only() override { return false; }
   std::vector<ArenaHandle> handles() const override;
   void connect(int rank, const std::string& arena, int pid, int fd, size_t bytes) override;
 

@@ -178,13 +178,12 @@ export interface NcclCommOptions {
 
 export interface EngineOptions {
   readonly threads: number;
-  /** The card it computes on, and whether other ranks of the plan use it too; absent for the processor. */
+  /** The card it computes on; absent for the processor. */
   readonly cuda?: CudaPlace;
 }
 
 export interface CudaPlace {
   readonly ordinal: number;
-  readonly shared: boolean;
 }
 
 export interface Addon {

@@ -10,7 +10,7 @@ export async function timeBatches(
   ordinal: number,
   sizes: readonly number[] = SIZES,
 ): Promise<readonly { readonly bytes: number; readonly seconds: number }[]> {
-  const device = new NativeDevice({ cuda: { ordinal, shared: false } });
+  const device = new NativeDevice({ cuda: { ordinal } });
   try {
     await device.open(meetingPlan(0, 1));
     const times: { bytes: number; seconds: number }[] = [];

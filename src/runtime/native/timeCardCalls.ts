@@ -32,7 +32,7 @@ export async function timeCardCalls(
   { ordinal, rotatedBytes, mostRuns }: TimeCardOptions,
 ): Promise<(number | null)[]> {
   const addon = loadAddon();
-  const device = new NativeDevice({ cuda: { ordinal, shared: false } });
+  const device = new NativeDevice({ cuda: { ordinal } });
   const seconds: (number | null)[] = [];
   try {
     await device.open(meetingPlan(0, 1));
