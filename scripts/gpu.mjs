@@ -89,9 +89,13 @@ async function vitest(run, folder, files) {
   if (files.length === 0) return { skipped: 'no such tests in this tree' };
   const [json, errors] = [join(folder, 'results.json'), join(folder, 'errors.jsonl')];
   const workers = `--maxWorkers=${Math.max(2, availableParallelism() >> 1)}`;
-  const args = ['node_modules/vitest/vitest.mjs', 'run', workers, '--reporter=json', `--outputFile=${json}`, ...files];
+  // The results are written at the end; the other reporter shows how far it came should its time end first.
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${json}`];
+  const args = ['node_modules/vitest/vitest.mjs', 'run', workers, ...reporters, ...files];
   let problem;
-  await run(process.execPath, args, { env: { MERAK_KERNEL_ERRORS: errors } }).catch((error) => {
+  // Other numbers in every run; with MERAK_SEED set to this one the same again.
+  const seed = Math.floor(Math.random() * 2 ** 31);
+  await run(process.execPath, args, { env: { MERAK_KERNEL_ERRORS: errors, MERAK_SEED: `${seed}` } }).catch((error) => {
     problem = error;
   });
   const { numPassedTests, numFailedTests, numPendingTests, testResults } = readJson(json) ?? {};
@@ -113,7 +117,7 @@ async function vitest(run, folder, files) {
   );
   failures.push(...broken.map(({ name, message }) => `${name}: ${message.split('\n')[0]}`));
   const numFailed = numFailedTests + broken.length;
-  return { files, numPassed: numPassedTests, numFailed, numSkipped: numPendingTests, failures, relativeErrors };
+  return { files, seed, numPassed: numPassedTests, numFailed, numSkipped: numPendingTests, failures, relativeErrors };
 }
 
 /** Of the working tree; a carried one says it in a file (scripts/gpu-pack.mjs). */

@@ -65,6 +65,11 @@ def limits(job):
     }
 
 
+def grad_scaler(enabled):
+    """Its place since PyTorch 2.3, or the older one."""
+    return torch.amp.GradScaler("cuda", enabled=enabled) if hasattr(torch.amp, "GradScaler") else torch.cuda.amp.GradScaler(enabled=enabled)
+
+
 def train(job):
     torch.manual_seed(1)
     device, precision = job.get("device", "cuda"), job.get("precision", "bf16")
@@ -78,7 +83,7 @@ def train(job):
     shape = (job["batchSize"], job["contextLength"])
     tokens, targets = (torch.randint(job["vocabularySize"], shape, device=device) for _ in range(2))
     narrow = {"bf16": torch.bfloat16, "f16": torch.float16}.get(precision)
-    scaler = torch.cuda.amp.GradScaler(enabled=precision == "f16" and is_card)
+    scaler = grad_scaler(precision == "f16" and is_card)
 
     def step():
         with torch.autocast(device, dtype=narrow) if narrow else contextlib.nullcontext():

@@ -129,6 +129,8 @@ cublasLtHandle_t Device::lt() {
 cudnnHandle_t Device::cudnn() {
   if (!cudnn_ && is_there()) {
     make_current();
+    // cuDNN's parts look for it by its name alone: loaded, it is found wherever it lies.
+    find_cublaslt();
     check(find_cudnn().cudnnCreate(&cudnn_), "cudnnCreate");
   }
   return cudnn_;

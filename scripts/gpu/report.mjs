@@ -67,7 +67,7 @@ function checks(of) {
     const result = of(name);
     if (result?.numPassed === undefined) continue;
     lines.push(
-      `${name}: ${result.numPassed} passed, ${result.numFailed} failed, ${result.numSkipped} skipped (${result.files.length} files).`,
+      `${name}: ${result.numPassed} passed, ${result.numFailed} failed, ${result.numSkipped} skipped (${result.files.length} files, MERAK_SEED=${result.seed}).`,
       ...result.failures.map((failure) => `- ${inCell(failure)}`),
     );
   }

@@ -6,10 +6,12 @@ export function kernelErrors(rows) {
   if (rows.length === 0) return [];
   const worst = new Map();
   for (const row of rows) {
+    // JSON has no NaN: it is null there.
+    const error = row.error ?? Number.POSITIVE_INFINITY;
     const key = `${row.kernel} ${row.precision}`;
     const known = worst.get(key);
     worst.set(key, {
-      ...(known === undefined || row.error > known.error ? row : known),
+      ...(known === undefined || error > known.error ? { ...row, error } : known),
       count: (known?.count ?? 0) + 1,
     });
   }
@@ -22,7 +24,7 @@ export function kernelErrors(rows) {
     '| --- | --- | ---: | ---: | ---: |',
     ...sorted.map(
       ({ kernel, precision, count, error, limit }) =>
-        `| ${kernel} | ${precision} | ${count} | ${Number(error).toExponential(1)}${error <= limit ? '' : ' TOO LARGE'} | ${limit} |`,
+        `| ${kernel} | ${precision} | ${count} | ${error.toExponential(1)}${error <= limit ? '' : ' TOO LARGE'} | ${limit} |`,
     ),
   ];
 }

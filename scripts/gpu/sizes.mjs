@@ -6,7 +6,7 @@
  */
 export const SIZES = [
   { name: '124M', numLayers: 12, numHeads: 12, hiddenSize: 768, batchSize: 32, aloneSize: 8, rounds: 2 },
-  { name: '1.5B', numLayers: 48, numHeads: 25, hiddenSize: 1600, batchSize: 12, aloneSize: 4, rounds: 1 },
+  { name: '1.5B', numLayers: 48, numHeads: 25, hiddenSize: 1600, batchSize: 16, aloneSize: 4, rounds: 1 },
   { name: '355M', numLayers: 24, numHeads: 16, hiddenSize: 1024, batchSize: 24, rounds: 1 },
   { name: '774M', numLayers: 36, numHeads: 20, hiddenSize: 1280, batchSize: 16, rounds: 1 },
 ].map((size) => ({ vocabularySize: 50304, contextLength: 1024, ...size }));
