@@ -1,24 +1,15 @@
 /**
- * Kernels beside references in double: on the stand-in card, and on the real one under `npm run gpu`. A file that MERAK_KERNEL_ERRORS names
- * gets a JSON line for each.
+ * Kernels beside references in double: on the stand-in card, and on the real one under `npm run gpu`.
  */
-import { appendFileSync } from 'node:fs';
-import { afterAll, expect, it } from 'vitest';
+import { afterAll, it } from 'vitest';
 import { loadAddon } from '../../src/runtime/native/addon.js';
 import { nodeOf, numbersOf, relativeError } from './card.js';
 import { attentionCases } from './float64/attention.js';
-import { BOUNDS, type Case, type Precision } from './float64/case.js';
+import { BOUNDS, type Case } from './float64/case.js';
+import { expectWithin, type Found } from './float64/errors.js';
 import { imageCases } from './float64/images.js';
 import { productCases } from './float64/products.js';
 import { rowCases } from './float64/rows.js';
-
-interface Found {
-  readonly kernel: string;
-  readonly precision: Precision;
-  readonly shapes: string;
-  readonly error: number;
-  readonly limit: number;
-}
 
 const found: Found[] = [];
 
@@ -38,13 +29,9 @@ const cases = [...productCases(), ...attentionCases(), ...rowCases(), ...imageCa
 
 it.each(cases)('$kernel in $precision of $shapes', (one) => {
   const { kernel, precision, shapes } = one;
-  const error = errorOf(one);
-  const limit = BOUNDS[precision];
-  const result = { kernel, precision, shapes, error, limit };
+  const result = { kernel, precision, shapes, error: errorOf(one) };
   found.push(result);
-  const file = process.env.MERAK_KERNEL_ERRORS;
-  if (file !== undefined) appendFileSync(file, `${JSON.stringify(result)}\n`);
-  expect(error).toBeLessThan(limit);
+  expectWithin(result);
 });
 
 afterAll(() => {
@@ -53,7 +40,7 @@ afterAll(() => {
     const key = `${one.kernel} ${one.precision}`;
     if (one.error >= (worst.get(key)?.error ?? 0)) worst.set(key, one);
   }
-  const line = ({ kernel, precision, error, limit }: Found) =>
-    `${kernel.padEnd(30)}${precision.padEnd(6)}${error.toExponential(1)} of ${limit}`;
+  const line = ({ kernel, precision, error }: Found) =>
+    `${kernel.padEnd(30)}${precision.padEnd(6)}${error.toExponential(1)} of ${BOUNDS[precision]}`;
   console.log(['relative error of the worst case', ...[...worst.values()].map(line)].join('\n'));
 });
