@@ -19,7 +19,7 @@ export const sizeOf = (shape: readonly number[]) => shape.reduce((product, dim) 
 
 /** Repeatable numbers in [0, 1). */
 export function drawer(seed: number): () => number {
-  let state = (seed * 2654435761 + 12345) >>> 0;
+  let state = (Math.imul(seed, 2654435761) + 12345) >>> 0;
   return () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return (state >>> 8) / 2 ** 24;
