@@ -16,6 +16,8 @@ const NUM_STEPS = isCard ? 5 : 2;
 
 const EVERYWHERE = {
   'dp2 with the optimizer in pieces': { dp: 2, shardOptimizer: true },
+  'one rank that recomputes': { dp: 1, recompute: 'full', microBatches: 2 },
+  'tp2 in sub-batches, sharded along the sequence': { tp: 2, subBatches: 2, sequenceParallel: 'on' },
   'tp2 x pp2, 4 ranks': { tp: 2, pp: 2, microBatches: 2, schedule: '1f1b' },
   'dp2 x tp2 x pp2, 8 ranks': { dp: 2, tp: 2, pp: 2, microBatches: 2, schedule: 'zb-h1' },
 } as const;
