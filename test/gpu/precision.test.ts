@@ -121,6 +121,27 @@ describe('float16', () => {
     second.model.dispose();
   });
 
+  it('gradients that overflow at scale 1 end training: no smaller scale would mend them', async () => {
+    const root = tf.variable(tf.zeros([4]), true, 'root');
+    // Finite at 0, its slope infinite.
+    const loss = ({ x }: Record<string, tf.Tensor>) => tf.mean(tf.mul(x!, tf.sqrt(root))) as tf.Scalar;
+    const batches = tf.data.array([{ x: tf.ones([8, 4]) }]);
+    const options = {
+      ...CARD,
+      precision: 'f16',
+      lossScale: 1,
+      optimizer: tf.train.sgd(0.1),
+      logDir: 'runs/test',
+    } as const;
+    const parallel = await merak.wrap(loss, options);
+    try {
+      await expect(parallel.fitDataset(batches, { verbose: 0 })).rejects.toMatchObject({ code: 'engine/nan-loss' });
+    } finally {
+      await parallel.close();
+      root.dispose();
+    }
+  });
+
   it.each(['native', 'tfjs'] as const)('is refused on %s', async (device) => {
     const error = await trainGpt({ device, precision: 'f16' }, SMALL, 1).then(
       () => undefined,
