@@ -1,6 +1,7 @@
 // Finding out where a NaN came from: the forward program of the micro-batch at hand is run once more, and every result looked at.
-#include <cmath>   // isinf
-#include <vector>  // a copy
+#include <algorithm>  // any_of
+#include <cmath>      // isinf
+#include <vector>     // a copy
 
 #include "engine/error.h"            // EngineError
 #include "engine/step.h"             // Step
@@ -9,11 +10,23 @@
 namespace merak {
 namespace {
 
+// In 16 bits, infinities and NaN have every bit of the exponent set.
+uint16_t exponent_bits(DType dtype) { return dtype == DType::bf16 ? 0x7f80 : 0x7c00; }
+
 bool bad(const ProgramValue& value, const Bases& bases, Backend& backend) {
-  if (value.type.dtype != DType::f32) return false;
-  std::vector<float> data(static_cast<size_t>(value.type.numel()));
-  backend.read(data.data(), bases[static_cast<int>(value.space)] + value.offset, value.type.bytes());
-  return !MERAK_PICK(all_finite)(data.data(), data.size());
+  const DType dtype = value.type.dtype;
+  const auto count = static_cast<size_t>(value.type.numel());
+  const std::byte* from = bases[static_cast<int>(value.space)] + value.offset;
+  if (dtype == DType::f32) {
+    std::vector<float> data(count);
+    backend.read(data.data(), from, value.type.bytes());
+    return !MERAK_PICK(all_finite)(data.data(), count);
+  }
+  if (dtype != DType::bf16 && dtype != DType::f16) return false;
+  std::vector<uint16_t> data(count);
+  backend.read(data.data(), from, value.type.bytes());
+  const uint16_t bits = exponent_bits(dtype);
+  return std::any_of(data.begin(), data.end(), [bits](uint16_t x) { return (x & bits) == bits; });
 }
 
 const char* origin_of(Space space) {

@@ -169,3 +169,26 @@ describe('bfloat16 and tf32', () => {
     expect(rounded.losses).toEqual(plain.losses);
   });
 });
+
+describe('a NaN on its way through values of 16 bits', () => {
+  it.each([
+    ['native', 'bf16'],
+    ['cuda', 'bf16'],
+    ['cuda', 'f16'],
+  ] as const)('on %s in %s is followed to the weight that has it', async (device, precision) => {
+    const model = merak.models.gpt({ ...GPT, ...SMALL, numLayers: 1 });
+    const weight = model.variables.findIndex(({ shape }) => shape.length === 2 && shape[1] === 4 * SMALL.hiddenSize);
+    const { shape } = model.variables[weight]!;
+    model.variables[weight]!.assign(tf.fill(shape, Number.NaN));
+    const options = { device, precision, threadsPerWorker: 1, optimizer: tf.train.sgd(0.1), logDir: 'runs/test' };
+    const parallel = await merak.wrap(model, options);
+    try {
+      const training = parallel.fitDataset(syntheticText(1), { verbose: 0 });
+      // The weight's product leaves 16 bits, which gelu and the next product read.
+      await expect(training).rejects.toThrow(/whose input was non-finite already: a parameter/);
+    } finally {
+      await parallel.close();
+      model.dispose();
+    }
+  });
+});
