@@ -1,17 +1,16 @@
 /**
  * A worker's watchdog thread: sends heartbeats, and kills its process when the coordinator is gone, both even while
- * the process's own event loop is blocked. `workerData`: the Invitation of src/coordinator/environment.ts, and the path of
- * proto/coordinator.proto.
+ * the process's own event loop is blocked. `workerData`: the Invitation of src/coordinator/environment.ts, and `beat`, an encoded
+ * merak.Beat, so that this thread need not load protobufjs.
  */
 import { workerData } from 'node:worker_threads';
 import * as grpc from '@grpc/grpc-js';
-import protobuf from 'protobufjs';
 
 const BEAT_MILLISECONDS = 500;
 /** Time for an orderly end by the main thread, which sees the same loss on its own stream. */
 const GRACE_MILLISECONDS = 500;
 
-const { token, address, generation, slot, parent, proto } = workerData;
+const { token, address, generation, slot, parent, beat } = workerData;
 
 function die() {
   process.kill(process.pid, 'SIGKILL');
@@ -21,7 +20,6 @@ setInterval(() => {
   if (process.ppid !== parent) die();
 }, BEAT_MILLISECONDS);
 
-const beat = protobuf.loadSync(proto).lookupType('merak.Beat');
 const metadata = new grpc.Metadata();
 metadata.set('merak-token', token);
 metadata.set('merak-generation', String(generation));
@@ -37,9 +35,7 @@ call.on('data', () => {});
 call.on('error', () => setTimeout(die, GRACE_MILLISECONDS));
 call.on('end', () => setTimeout(die, GRACE_MILLISECONDS));
 
-let sequence = 0;
-function send() {
-  call.write(Buffer.from(beat.encode({ generation, sequence: sequence++ }).finish()));
-}
+const message = Buffer.from(beat);
+const send = () => call.write(message);
 send();
 setInterval(send, BEAT_MILLISECONDS);

@@ -1,10 +1,11 @@
 // dist/*.js: what src/ is, and what it imports, in a few files. Node takes longer to find and read hundreds of modules than to
 // run them, and every worker's start would wait for that. (The compiler has put the types there.)
-import { readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import protobuf from 'protobufjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
@@ -29,6 +30,12 @@ const requiredTfjs = {
 // Chunks bear hashes: those of an earlier build would stay.
 for (const name of readdirSync(dist, { recursive: true })) {
   if (/\.js(\.map)?$/.test(name)) rmSync(join(dist, name));
+}
+// Parsing the messages takes every process longer than reading what the parser makes of them (src/schema.ts).
+mkdirSync(join(dist, 'proto'), { recursive: true });
+for (const name of ['merak', 'coordinator']) {
+  const schema = protobuf.loadSync(join(root, `proto/${name}.proto`));
+  writeFileSync(join(dist, `proto/${name}.json`), JSON.stringify(schema));
 }
 await build({
   absWorkingDir: root,

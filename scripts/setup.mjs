@@ -81,7 +81,7 @@ step('npm', ['package.json', 'package-lock.json'], 'node_modules/typescript', ()
 step('native', ['native', 'scripts/build-native.mjs', 'package-lock.json'], 'build/merak.node', () =>
   must('native engine', process.execPath, ['scripts/build-native.mjs'], 'see the compiler output above'),
 );
-const sources = ['src', 'bin', 'tsconfig.json', 'scripts/bundle.mjs', 'package-lock.json'];
+const sources = ['src', 'bin', 'proto', 'tsconfig.json', 'scripts/bundle.mjs', 'package-lock.json'];
 step('typescript', sources, 'dist/index.js', () => {
   const hint = 'see the compiler output above';
   must('TypeScript', process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json'], hint);

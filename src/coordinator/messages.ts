@@ -127,5 +127,4 @@ export type ToWorker = { readonly generation: number } & ToWorkerBody;
 
 export interface Beat {
   readonly generation: number;
-  readonly sequence: number;
 }

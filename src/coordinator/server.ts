@@ -108,10 +108,9 @@ function serveJoin(call: BytesStream, slot: number, generation: number, events: 
 
 function servePulse(call: BytesStream, slot: number, generation: number, events: ServerEvents): void {
   call.on('data', (bytes: Buffer) => {
-    const { generation: theirs, sequence } = beat.decode(bytes);
-    if (theirs !== generation) return;
+    if (beat.decode(bytes).generation !== generation) return;
     events.beat(slot);
-    call.write(beat.encode({ generation, sequence }));
+    call.write(bytes);
   });
   call.on('end', () => call.end()).on('error', () => {});
 }

@@ -1,10 +1,10 @@
-/** The wire: proto/coordinator.proto read at run time, its encoders and decoders, and the gRPC service definition. */
+/** The wire: the messages of proto/coordinator.proto, its encoders and decoders, and the gRPC service definition. */
 import type { ServiceDefinition } from '@grpc/grpc-js';
-import protobuf from 'protobufjs';
-import { packageFile } from '../packageFiles.js';
+import type protobuf from 'protobufjs';
+import { loadSchema } from '../schema.js';
 import type { Beat, FromWorker, ToWorker } from './messages.js';
 
-const root = protobuf.loadSync(packageFile('proto/coordinator.proto'));
+const root = loadSchema('coordinator');
 
 export interface Codec<T> {
   encode(message: T): Buffer;

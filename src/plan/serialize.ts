@@ -1,7 +1,7 @@
 /** Plans to bytes and back without loss, in the form of proto/merak.proto. */
-import protobuf from 'protobufjs';
+import type protobuf from 'protobufjs';
 import { MerakError } from '../errors.js';
-import { packageFile } from '../packageFiles.js';
+import { loadSchema } from '../schema.js';
 import type { Plan, RankPlan } from './plan.js';
 import {
   planFromWire,
@@ -12,7 +12,7 @@ import {
   type WireRankPlan,
 } from './wirePlan.js';
 
-const ROOT = protobuf.loadSync(packageFile('proto/merak.proto'));
+const ROOT = loadSchema('merak');
 const PLAN = ROOT.lookupType('merak.plan.Plan');
 const RANK_PLAN = ROOT.lookupType('merak.plan.RankPlan');
 

@@ -1,6 +1,7 @@
 /** A worker process: `node worker/main.js`, started by the coordinator with its invitation in the environment. */
 import { Worker } from 'node:worker_threads';
 import { takeInvitation } from '../coordinator/environment.js';
+import { beat } from '../coordinator/wire.js';
 import { packageFile, runsSources } from '../packageFiles.js';
 import { workerLogger } from './log.js';
 import { serve } from './session.js';
@@ -22,7 +23,7 @@ process.stdin
 
 // Plain JavaScript: worker threads of Node 20 cannot load TypeScript through tsx.
 const watchdog = packageFile(runsSources ? 'bin/watchdog.mjs' : 'dist/worker/watchdog.js');
-const workerData = { ...invitation, proto: packageFile('proto/coordinator.proto') };
+const workerData = { ...invitation, beat: beat.encode({ generation: invitation.generation }) };
 new Worker(watchdog, { workerData, execArgv: [] }).unref();
 
 const log = workerLogger(invitation.slot);
