@@ -1,6 +1,8 @@
 // Finding out where a NaN came from: the forward program of the micro-batch at hand is run once more, and every result looked at.
 #include <algorithm>  // any_of
+#include <chrono>     // how long peers may speak
 #include <cmath>      // isinf
+#include <thread>     // sleep
 #include <vector>     // a copy
 
 #include "engine/error.h"            // EngineError
@@ -27,6 +29,10 @@ bool bad(const ProgramValue& value, const Bases& bases, Backend& backend) {
   backend.read(data.data(), from, value.type.bytes());
   const uint16_t bits = exponent_bits(dtype);
   return std::any_of(data.begin(), data.end(), [bits](uint16_t x) { return (x & bits) == bits; });
+}
+
+bool exchanges(const std::string& kernel) {
+  return kernel.starts_with("MerakAll") || kernel.starts_with("MerakReduceScatter") || kernel == "MerakWait";
 }
 
 const char* origin_of(Space space) {
@@ -140,6 +146,10 @@ std::string Step::first_not_finite(const Instruction& instruction) {
     std::string text = "the first non-finite value came out of " + origin.kernel;
     if (!origin.scope.empty()) text += " in " + origin.scope;
     text += " (forward program, node " + std::to_string(node.node) + ")";
+    if (leaf < 0 && exchanges(origin.kernel)) {
+      text += ", with what another rank brought";
+      let_peers_speak();
+    }
     if (leaf >= 0) {
       const ProgramValue& value = program.values[static_cast<size_t>(leaf)];
       text += std::string(", whose input was non-finite already: ") + origin_of(value.space);
@@ -148,6 +158,14 @@ std::string Step::first_not_finite(const Instruction& instruction) {
           if (parameter.offset == value.offset) text += " (" + parameter.name + ")";
     }
     return text;
+  }
+}
+
+void Step::let_peers_speak() {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  while (std::chrono::steady_clock::now() < deadline) {
+    check_abort();
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
 }
 

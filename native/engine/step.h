@@ -50,6 +50,8 @@ class Step {
   const Instruction& load_again(int64_t micro);
   // Runs the program once more, looking at every result; says where the first non-finite value on the way to the loss arose.
   std::string first_not_finite(const Instruction& instruction);
+  // A rank that was brought what is not finite leaves the first word to the one that made it: throws comm/aborted if that one fails in a second.
+  void let_peers_speak();
 
   std::byte* space(Space space, int64_t slot = 0) const;
   Bases bases_of(const Instruction& instruction) const;

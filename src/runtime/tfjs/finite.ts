@@ -1,10 +1,11 @@
 /** Finding out what made a loss or an activation non-finite. */
+import { setTimeout } from 'node:timers/promises';
 import type * as tf from '@tensorflow/tfjs';
 import { MerakError } from '../../errors.js';
 import type { ProgramNode } from '../../plan/plan.js';
 import { isCollective } from './collectives.js';
 import type { CompiledProgram } from './compile.js';
-import { groupOf, type StepContext } from './context.js';
+import { checkAborted, groupOf, type StepContext } from './context.js';
 import { readTensor } from './hostData.js';
 import { type Observer, type ProgramRun, runProgram } from './run.js';
 
@@ -41,7 +42,10 @@ export function collectiveLog(context: StepContext): CollectiveLog {
   };
 }
 
-/** Runs the forward program of a micro-batch again, watching every output; the engine/nan-loss error to raise. */
+/**
+ * Runs the forward program of a micro-batch again, watching every output; the engine/nan-loss error to raise. Where a collective brought
+ * what is not finite, the rank that it came from says more: this one raises comm/aborted if that one spoke in about the time of a search.
+ */
 export async function nonFiniteError(
   context: StepContext,
   program: CompiledProgram,
@@ -50,6 +54,7 @@ export async function nonFiniteError(
   what: string,
 ): Promise<MerakError> {
   let culprit: { node: ProgramNode; fed: boolean } | undefined;
+  const began = performance.now();
   await runProgram(context, program, {
     micro: run.micro,
     slots: run.slots,
@@ -65,7 +70,14 @@ export async function nonFiniteError(
   const { plan, input } = context;
   const place =
     culprit === undefined ? 'no op of this stage' : `${culprit.node.kernel} in ${culprit.node.scope || '(no layer)'}`;
-  const origin = culprit?.fed === true ? `${place}, whose inputs were not finite already` : place;
+  const isBrought = culprit !== undefined && !culprit.fed && isCollective(culprit.node);
+  if (isBrought) await letPeersSpeak(context, performance.now() - began);
+  const cause = isBrought
+    ? ', with what another rank brought'
+    : culprit?.fed
+      ? ', whose inputs were not finite already'
+      : '';
+  const origin = `${place}${cause}`;
   return new MerakError(
     'engine/nan-loss',
     `${what} is not finite at step ${input.step} on rank ${plan.rank}; first: ${origin}`,
@@ -74,4 +86,13 @@ export async function nonFiniteError(
       hint: 'lower the learning rate, clip gradients (clipNorm), or look for log(0), 0/0 and overflow in that op',
     },
   );
+}
+
+/** @throws MerakError comm/aborted as soon as the group has heard of a failure elsewhere. */
+async function letPeersSpeak(context: StepContext, searchMilliseconds: number): Promise<void> {
+  const deadline = performance.now() + 1000 + searchMilliseconds;
+  while (performance.now() < deadline) {
+    checkAborted(context);
+    await setTimeout(20);
+  }
 }
