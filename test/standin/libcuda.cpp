@@ -3,7 +3,8 @@
 // Streams are queues that are worked off as late as possible: when somebody synchronises, queries, or makes a stream wait for an event.
 // What was not ordered by an event therefore runs in an order that shows it. Copies from and to pinned memory touch it only then, as a
 // card's would. Device memory is ordinary memory, filled with NaNs and followed by a page that cannot be touched.
-// MERAK_STANDIN_DEVICES (1) and MERAK_STANDIN_MEMORY (bytes of each, 4 GiB) say what there is.
+// MERAK_STANDIN_DEVICES (1) and MERAK_STANDIN_MEMORY (bytes of each, 4 GiB) say what there is. MERAK_STANDIN_WAITS: a file that gets a line for
+// every call that keeps the host until the card is done.
 #include "libcuda.h"
 
 #include <dlfcn.h>     // modules
@@ -15,6 +16,7 @@
 #include <cstdlib>  // getenv
 #include <cstring>  // memcpy
 #include <deque>    // queues
+#include <fstream>  // notes of waits
 #include <map>      // allocations
 #include <memory>   // shared operations
 #include <mutex>    // one caller at a time
@@ -101,6 +103,11 @@ size_t setting(const char* name, size_t fallback) {
   return value && *value ? std::strtoull(value, nullptr, 10) : fallback;
 }
 int num_devices() { return static_cast<int>(setting("MERAK_STANDIN_DEVICES", 1)); }
+// Appended at once, so that lines of several processes do not mix.
+void note_wait(const char* call) {
+  const char* file = std::getenv("MERAK_STANDIN_WAITS");
+  if (file && *file) std::ofstream(file, std::ios::app) << (std::string(call) + "\n") << std::flush;
+}
 size_t total_bytes() { return setting("MERAK_STANDIN_MEMORY", size_t{4} << 30); }
 
 double now() {
@@ -330,6 +337,7 @@ EXPORT int cuCtxGetCurrent(void** context) {
   return kSuccess;
 }
 EXPORT int cuCtxSynchronize() {
+  note_wait("cuCtxSynchronize");
   {
     const Lock lock(mutex);
     if (anything_captures()) return kCaptureUnsupported;
@@ -406,11 +414,13 @@ EXPORT int cuMemcpyDtoHAsync_v2(void* to, Address from, size_t bytes, void* stre
 EXPORT int cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, void* stream) { return copy_async(to, from, bytes, stream, false, false); }
 // The plain copies belong to the default stream, which streams made with CU_STREAM_NON_BLOCKING do not wait for.
 EXPORT int cuMemcpyHtoD_v2(Address to, const void* from, size_t bytes) {
+  note_wait("cuMemcpyHtoD_v2");
   const int result = copy_async(to, reinterpret_cast<Address>(from), bytes, nullptr, true, false);
   settle(default_stream, default_stream.enqueued);
   return result;
 }
 EXPORT int cuMemcpyDtoH_v2(void* to, Address from, size_t bytes) {
+  note_wait("cuMemcpyDtoH_v2");
   const int result = copy_async(reinterpret_cast<Address>(to), from, bytes, nullptr, false, true);
   settle(default_stream, default_stream.enqueued);
   return result;
@@ -478,6 +488,7 @@ EXPORT int cuStreamDestroy_v2(void* handle) {
   return kSuccess;
 }
 EXPORT int cuStreamSynchronize(void* handle) {
+  note_wait("cuStreamSynchronize");
   Stream* stream = nullptr;
   {
     const Lock lock(mutex);
@@ -559,6 +570,7 @@ EXPORT int cuEventQuery(void* handle) {
   return !event->stream || advance(*event->stream, event->position) ? kSuccess : kNotReady;
 }
 EXPORT int cuEventSynchronize(void* handle) {
+  note_wait("cuEventSynchronize");
   Event* event = static_cast<Event*>(handle);
   {
     const Lock lock(mutex);
