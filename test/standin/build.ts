@@ -1,7 +1,17 @@
 /** Builds the stand-in libraries, once per content, below build/standin; tests point MERAK_CUDA_LIBRARIES at the folder. */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -64,7 +74,8 @@ function built(name: keyof StandIns, wanted: StandIn, emulation: string): string
   const macros = {
     ...(wanted === 'without newer' && { STANDIN_WITHOUT_NEWER: 1 }),
     ...(name === 'nvrtc' && {
-      STANDIN_EMULATION: `"${here}"`,
+      STANDIN_EMULATION: `"${compiledEmulation(emulation)}"`,
+      STANDIN_OPTIONS: `"${KERNEL_OPTIONS.join(' ')}"`,
       STANDIN_EMULATION_HASH: `"${emulation}"`,
       STANDIN_CACHE: `"${join(output, 'kernels')}"`,
     }),
@@ -81,6 +92,27 @@ function built(name: keyof StandIns, wanted: StandIn, emulation: string): string
   });
   publish(work, file);
   return file;
+}
+
+/** Of every kernel that the stand-in for NVRTC compiles. */
+const KERNEL_OPTIONS = ['-std=c++20', '-O1', '-fPIC', '-w', '-D__CUDACC_RTC__'];
+
+/**
+ * The folder of the emulation's header, compiled beforehand: reading it anew is two thirds of a kernel's compilation. For another compute
+ * capability than 9.0, or macros that touch it, g++ reads it all the same.
+ */
+function compiledEmulation(emulation: string): string {
+  const folder = join(output, `emulation-${digestOf(emulation + KERNEL_OPTIONS.join())}`);
+  if (existsSync(folder)) return folder;
+  const work = `${folder}-${process.pid}-${Date.now()}`;
+  mkdirSync(work, { recursive: true });
+  const header = join(work, 'cuda_emulation.h');
+  writeFileSync(header, `#include "${join(here, 'cuda_emulation.h')}"\n`);
+  execFileSync('g++', [...KERNEL_OPTIONS, '-D__CUDA_ARCH__=900', '-x', 'c++-header', header, '-o', `${header}.gch`], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  publish(work, folder);
+  return folder;
 }
 
 /** A program of these sources (absolute paths), made once per content of `content`'s files; compiled with the native folder to include from. */

@@ -131,7 +131,7 @@ int compile(Program& program, const std::vector<std::string>& options) {
         mkdir((work + "/" + name.substr(0, slash)).c_str(), 0777);
       std::ofstream(work + "/" + name) << header;
     }
-    const std::string command = "g++ -std=c++20 -O1 -fPIC -shared -Wl,-Bsymbolic -w -D__CUDACC_RTC__ -D__CUDA_ARCH__=" + architecture + flags +
+    const std::string command = "g++ " STANDIN_OPTIONS " -shared -Wl,-Bsymbolic -D__CUDA_ARCH__=" + architecture + flags +
                                 " -I" + quoted(work) + " -I" + quoted(STANDIN_EMULATION) + " -include cuda_emulation.h " +
                                 quoted(work + "/source.cpp") + " -o " + quoted(work + ".so") + " 2>" + quoted(work + "/log");
     const int status = std::system(command.c_str());
