@@ -4,13 +4,14 @@ import { mayUseCuda, numGpusWanted, wantsCuda } from '../config/devices.js';
 import type { Options } from '../config/schema.js';
 import { MerakError } from '../errors.js';
 import type { Plan, WorkspaceOf } from '../plan/plan.js';
+import { deviceByName } from '../planner/costs/devices.js';
 import { readProfile } from '../planner/costs/profileFile.js';
 import { missingKernels } from '../planner/fallback.js';
 import { type Cluster, localCluster } from '../planner/search/cluster.js';
-import { gpuCluster } from '../planner/search/gpuCluster.js';
+import { gpuCluster, PLANNED_CARD } from '../planner/search/gpuCluster.js';
 import type { DeviceKind } from '../runtime/createDevice.js';
 import { loadAddon } from '../runtime/native/addon.js';
-import { capabilityOf, findGpus, requireGpus } from '../runtime/native/gpus.js';
+import { capabilityOf, findGpus, findLibrary, requireGpus } from '../runtime/native/gpus.js';
 import { nativeWorkspace } from '../runtime/native/workspace.js';
 
 export type DeviceName = DeviceKind;
@@ -104,7 +105,7 @@ export function gpuBytesPerRank(options: Pick<Options, 'device' | 'devices'>, nu
   const numGpus = numGpusFor(options);
   const smallest = Math.min(
     ...(numGpus === 0
-      ? [PLANNED_BYTES]
+      ? [deviceByName(PLANNED_CARD.sheet).memoryBytes]
       : findGpus()
           .slice(0, numGpus)
           .map(({ totalBytes }) => totalBytes)),
@@ -122,11 +123,7 @@ export function clusterFor(options: Options, numRanks: number, memoryBytes: numb
     workers: numRanks,
     numGpus: numGpus || numGpusPlanned(options, numRanks),
     card: gpu === undefined ? undefined : { name: gpu.name, capability: capabilityOf(gpu) },
-    hasNccl:
-      gpu === undefined ||
-      loadAddon()
-        .gpuLibraries()
-        .some(({ name, path }) => name === 'NCCL' && path !== ''),
+    hasNccl: gpu === undefined || findLibrary('NCCL') !== undefined,
     memoryBytes,
     precision: options.precision,
     profile,
@@ -141,14 +138,11 @@ function numGpusPlanned(options: Pick<Options, 'device' | 'devices'>, numRanks: 
 /** What CUDA's context, modules and libraries leave of a card. */
 const GPU_SHARE = 0.9;
 
-/** Of the card that plans are made for where there is none: an H100's (planner/search/gpuCluster.ts). */
-const [PLANNED_CAPABILITY, PLANNED_BYTES] = [90, 80 * 2 ** 30];
-
 /** What kernels take on the workers of a plan of so many ranks; undefined where the native engine is not to be used. */
 export function workspaceFor(options: Options, numRanks: number): WorkspaceOf | undefined {
   if (nativeKernels(options) === undefined) return undefined;
   const [gpu] = numGpusFor(options) > 0 ? findGpus() : [];
-  const capability = gpu === undefined ? (wantsCuda(options) ? PLANNED_CAPABILITY : undefined) : capabilityOf(gpu);
+  const capability = gpu === undefined ? (wantsCuda(options) ? PLANNED_CARD.capability : undefined) : capabilityOf(gpu);
   return nativeWorkspace(threadsOf(options, numRanks), capability);
 }
 

@@ -91,8 +91,8 @@ export function renderProfile({ machine, threads, device, links }: Profile): str
 }
 
 function renderCard([name, card]: [string, CardProfile]): string {
-  const { driver, f32, tf32, bf16, fromHost, sharedLinks, ownLinks } = card;
-  const links = [fromHost, ...[sharedLinks, ownLinks].flatMap((pair) => Object.values(pair ?? {}))];
+  const { driver, f32, tf32, bf16, sharedLinks, ownLinks } = card;
+  const links = [sharedLinks, ownLinks].flatMap((pair) => Object.values(pair ?? {}));
   return table([
     ['card', `${name}, driver ${driver}`],
     ...[f32, tf32, bf16].flatMap((device, index) => productRows(device, ` in ${['f32', 'tf32', 'bf16'][index]}`)),

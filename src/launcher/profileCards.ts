@@ -1,4 +1,5 @@
-/** `merak profile` on cards: kernels in each precision, what joins ranks, and batches on their way, for the cost model. */
+/** `merak profile` on cards: kernels in each precision, and what joins ranks, for the cost model. */
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startCluster } from '../coordinator/cluster.js';
@@ -9,8 +10,8 @@ import { fitLink } from '../planner/costs/fitLink.js';
 import { callsInPrecision } from '../planner/costs/inPrecision.js';
 import type { CardProfile, RankLinks } from '../planner/costs/profile.js';
 import type { Precision } from '../planner/fuse.js';
-import { type GpuDevice, type GpuLibrary, loadAddon } from '../runtime/native/addon.js';
-import { timeBatches } from '../runtime/native/timeBatches.js';
+import type { GpuDevice } from '../runtime/native/addon.js';
+import { findLibrary } from '../runtime/native/gpus.js';
 import { timeCardCalls } from '../runtime/native/timeCardCalls.js';
 import { LINK_STEP, type RankPair, timeLink } from '../runtime/native/timeLink.js';
 
@@ -18,7 +19,7 @@ export interface CardMeasurement {
   readonly sizes: CalibrationSizes;
   readonly rotatedBytes: number;
   readonly mostRuns: number;
-  /** Of messages, all-reduces and batches. */
+  /** Of messages and all-reduces. */
   readonly linkBytes: readonly number[];
 }
 
@@ -47,21 +48,24 @@ export async function measureCards(
 async function measureCard(
   { name, totalBytes }: GpuDevice,
   ordinal: number,
-  { sizes, linkBytes, ...how }: CardMeasurement,
+  { sizes, rotatedBytes, mostRuns }: CardMeasurement,
 ): Promise<CardProfile> {
   const calls = calibrationCalls(sizes);
   const device = (precision: Precision): Promise<DeviceModel> =>
-    calibrateDevice((list) => timeCardCalls(list, { ordinal, ...how }), callsInPrecision(calls, precision), {
-      name,
-      memoryBytes: totalBytes,
-    });
+    calibrateDevice(
+      (list) => timeCardCalls(list, { ordinal, rotatedBytes, mostRuns }),
+      callsInPrecision(calls, precision),
+      {
+        name,
+        memoryBytes: totalBytes,
+      },
+    );
   return {
     measuredAt: new Date().toISOString(),
-    driver: library('driver')?.version ?? '',
+    driver: findLibrary('driver')?.version ?? '',
     f32: await device('f32'),
     tf32: await device('tf32'),
     bf16: await device('bf16'),
-    fromHost: fitLink('host to card', await timeBatches(ordinal, linkBytes)),
   };
 }
 
@@ -71,24 +75,19 @@ async function measureLinks(
   { linkBytes }: CardMeasurement,
 ): Promise<Pick<CardProfile, 'sharedLinks' | 'ownLinks'>> {
   const sharedLinks = await linksOf('one card, through the host', 1, linkBytes);
-  const meet = second !== undefined && second.name === first?.name && library('NCCL')?.path !== '';
+  const meet = second !== undefined && second.name === first?.name && findLibrary('NCCL') !== undefined;
   return { sharedLinks, ...(meet ? { ownLinks: await linksOf('NCCL', 2, linkBytes) } : {}) };
-}
-
-function library(wanted: GpuLibrary['name']): GpuLibrary | undefined {
-  return loadAddon()
-    .gpuLibraries()
-    .find(({ name }) => name === wanted);
 }
 
 /** Two workers that take turns on so many cards, as in training. */
 async function linksOf(name: string, numGpus: number, sizes: readonly number[]): Promise<RankLinks> {
+  const logDirectory = await mkdtemp(join(tmpdir(), 'merak-profile-'));
   const workers = await startCluster({
     numWorkers: 2,
     device: 'cuda',
     numGpus,
     threadsPerWorker: 1,
-    logDirectory: join(tmpdir(), 'merak-profile'),
+    logDirectory,
     log: () => {},
   });
   const pair: RankPair = {
@@ -97,6 +96,8 @@ async function linksOf(name: string, numGpus: number, sizes: readonly number[]):
     close: () => workers.close(),
   };
   const { messages, allReduces } = await timeLink(pair, sizes);
+  // Where something failed, its error names them.
+  await rm(logDirectory, { recursive: true, force: true });
   // Two ranks: 2 (n - 1) / n = 1 of the bytes, in 2 (n - 1) = 2 rounds.
   return { messages: fitLink(name, messages), allReduce: fitLink(`${name}, all-reduce`, allReduces, 1, 2) };
 }

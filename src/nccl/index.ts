@@ -15,6 +15,7 @@
 import { MerakError } from '../errors.js';
 import { loadAddon } from '../runtime/native/addon.js';
 import { toMerakError, translated } from '../runtime/native/error.js';
+import { findLibrary } from '../runtime/native/gpus.js';
 import { type Buffer, type BufferRange, Communicator } from './communicator.js';
 
 export type { Dtype, GroupCalls, MessageOptions, ReduceOptions, Reduction, TransferOptions } from './communicator.js';
@@ -42,10 +43,8 @@ export function getUniqueId(): Uint8Array {
 
 /** NCCL's version and file. Raises engine/unsupported, saying where was looked, when there is none that will do. */
 export function version(): { readonly version: string; readonly path: string } {
-  const found = loadAddon()
-    .gpuLibraries()
-    .find(({ name }) => name === 'NCCL');
-  if (found !== undefined && found.path !== '') return { version: found.version, path: found.path };
+  const found = findLibrary('NCCL');
+  if (found !== undefined) return { version: found.version, path: found.path };
   throw new MerakError('engine/unsupported', 'NCCL is not on this machine', { hint: 'run merak doctor' });
 }
 

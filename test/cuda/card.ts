@@ -8,6 +8,15 @@ import { standInEnvironment } from '../standin/build.js';
 // Before the addon looks for the driver. The stand-in compiler has a cache of its own, which knows when the emulation has changed.
 Object.assign(process.env, standInEnvironment(), { MERAK_CUDA_CACHE: 'off' });
 
+/** Of a MerakFused: (x0 + x1) tanh(x0 + x1). */
+export const SUM_TIMES_TANH = {
+  kernels: ['Add', 'Tanh', 'Multiply'],
+  operands: [0, 1, 2, 3, 2],
+  counts: [2, 1, 2],
+  numbers: [],
+  numberCounts: [0, 0, 0],
+};
+
 export type Stored = TensorSpec['dtype'] | 'bfloat16' | 'float16';
 export interface Tensor {
   readonly shape: readonly number[];

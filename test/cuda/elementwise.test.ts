@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { DType } from '../../src/graph/graph.js';
 import { loadAddon } from '../../src/runtime/native/addon.js';
 import { data } from '../parity/cases.js';
-import { expectAlike, type Tensor } from './card.js';
+import { expectAlike, SUM_TIMES_TANH, type Tensor } from './card.js';
 
 const make = (shape: readonly number[], seed: number, dtype: DType = 'float32', options = {}): Tensor => ({
   shape,
@@ -120,19 +120,12 @@ it('runs a fused chain as its steps one after the other', () => {
     [6, 8],
     [6, 8],
   ]);
-  const attrs = {
-    kernels: ['Add', 'Tanh', 'Multiply'],
-    operands: [0, 1, 2, 3, 2],
-    counts: [2, 1, 2],
-    numbers: [],
-    numberCounts: [0, 0, 0],
-  };
   const node = {
     kernel: 'MerakFused',
     inputs: [float([6, 8]), float([8])],
     inputNames: ['0', '1'],
     outputs: [float([6, 8])],
-    attrs,
+    attrs: SUM_TIMES_TANH,
   };
   const [got] = addon.runCudaKernel(node, [a.data, b.data]);
   for (const [i, x] of got!.entries()) expect(x).toBeCloseTo(wanted[i]!, 5);

@@ -33,7 +33,6 @@ const cardSchema = z.strictObject({
   f32: device,
   tf32: device,
   bf16: device,
-  fromHost: link,
   sharedLinks: links.optional(),
   ownLinks: links.optional(),
 });
@@ -65,8 +64,6 @@ export interface CardProfile {
   readonly f32: DeviceModel;
   readonly tf32: DeviceModel;
   readonly bf16: DeviceModel;
-  /** A batch on its way from the caller's memory to the card. */
-  readonly fromHost: Link;
   /** Between ranks that share the card. */
   readonly sharedLinks?: RankLinks | undefined;
   /** Between ranks with a card each; absent where there is one card, or no NCCL. */

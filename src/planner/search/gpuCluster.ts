@@ -8,11 +8,14 @@ import type { Precision } from '../fuse.js';
 import type { Cluster } from './cluster.js';
 import { HOST_LINKS } from './clusterSpec.js';
 
+/** What plans are made for where no card is. */
+export const PLANNED_CARD = { sheet: 'h100', capability: 90 } as const;
+
 export interface GpuClusterRequest {
   readonly workers: number;
   /** That the workers take turns on. */
   readonly numGpus: number;
-  /** As the driver names it, and its compute capability (90); undefined where plans are made without one, for an H100. */
+  /** As the driver names it, and its compute capability (90); undefined where plans are made without one (PLANNED_CARD). */
   readonly card: { readonly name: string; readonly capability: number } | undefined;
   /** Whether workers with a card each exchange from card to card. */
   readonly hasNccl: boolean;
@@ -51,7 +54,7 @@ export function deviceIn(card: CardProfile, precision: Precision): DeviceModel {
 
 /** The data sheet for a card that nobody measured: its own, or that of a card of its generation. */
 function sheetFor(card: GpuClusterRequest['card']): string {
-  if (card === undefined) return 'h100';
+  if (card === undefined) return PLANNED_CARD.sheet;
   const own = sheetOfCard(card.name)?.name;
   if (own !== undefined) return own;
   const { capability } = card;

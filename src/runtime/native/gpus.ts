@@ -1,6 +1,6 @@
 /** The GPUs of this machine that the CUDA engine can use. */
 import { MerakError } from '../../errors.js';
-import { type GpuDevice, loadAddon } from './addon.js';
+import { type GpuDevice, type GpuLibrary, loadAddon } from './addon.js';
 import { toMerakError } from './error.js';
 
 /** Kernels need the tensor cores and asynchronous copies of compute capability 8.0. */
@@ -38,6 +38,13 @@ export function requireGpus(wanted?: number): readonly GpuDevice[] {
     received: found.map(({ name, capability }) => `${name} (${capability})`).join(', ') || 'none',
     hint,
   });
+}
+
+/** NVIDIA's library of that name as it was found; undefined where none will do. Raises engine/unsupported without the addon. */
+export function findLibrary(wanted: GpuLibrary['name']): GpuLibrary | undefined {
+  return loadAddon()
+    .gpuLibraries()
+    .find(({ name, path }) => name === wanted && path !== '');
 }
 
 /** 90 for compute capability 9.0. */

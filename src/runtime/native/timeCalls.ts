@@ -7,7 +7,7 @@ import { watchOthers } from '../othersLoad.js';
 import { decodeSpans } from '../spans.js';
 import { loadAddon } from './addon.js';
 import { NativeDevice } from './device.js';
-import { executableOf, meetingPlan, NO_SLOTS, type TimedProgram, timedProgram } from './timedProgram.js';
+import { executableOf, meetingPlan, NO_SLOTS, specOf, type TimedProgram, timedProgram } from './timedProgram.js';
 
 export interface TimeCallsOptions {
   /** That measure at the same time, each on cores of its own. */
@@ -37,13 +37,7 @@ export async function timeCalls(
   { ranks, threads }: TimeCallsOptions,
 ): Promise<(number | null)[]> {
   const addon = loadAddon();
-  const runnable = calls.filter(({ graph, node }) => {
-    const type = (id: number) => ({
-      shape: graph.values[id]?.shape ?? [],
-      dtype: graph.values[id]?.dtype ?? 'float32',
-    });
-    return addon.supports({ ...node, inputs: node.inputs.map(type), outputs: node.outputs.map(type) }) === '';
-  });
+  const runnable = calls.filter((call) => addon.supports(specOf(call)) === '');
   const programs = runnable.map((call) =>
     timedProgram(call, { numRuns: numRuns(call), rotatedBytes: ROTATED_BYTES, fill }),
   );

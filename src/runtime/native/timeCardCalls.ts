@@ -2,9 +2,9 @@
 import { nodeBytes, nodeFlops } from '../../graph/cost.js';
 import type { KernelCall } from '../../graph/kernelCall.js';
 import type { ProgramNode, ProgramValue } from '../../plan/plan.js';
-import { loadAddon, type TensorSpec } from './addon.js';
+import { loadAddon } from './addon.js';
 import { NativeDevice } from './device.js';
-import { executableOf, meetingPlan, NO_SLOTS, type Repetition, timedProgram } from './timedProgram.js';
+import { executableOf, meetingPlan, NO_SLOTS, type Repetition, specOf, timedProgram } from './timedProgram.js';
 
 export interface TimeCardOptions {
   readonly ordinal: number;
@@ -37,13 +37,9 @@ export async function timeCardCalls(
   try {
     await device.open(meetingPlan(0, 1));
     for (const call of calls) {
-      const type = (id: number): TensorSpec => {
-        const { shape = [], dtype = 'float32', storedAs } = call.graph.values[id] ?? {};
-        return { shape, dtype: (storedAs ?? dtype) as TensorSpec['dtype'] };
-      };
-      const { node } = call;
-      const spec = { ...node, inputs: node.inputs.map(type), outputs: node.outputs.map(type) };
-      seconds.push(addon.cudaSupports(spec) === '' ? await timed(device, call, { rotatedBytes, mostRuns }) : null);
+      seconds.push(
+        addon.cudaSupports(specOf(call)) === '' ? await timed(device, call, { rotatedBytes, mostRuns }) : null,
+      );
     }
   } finally {
     device.close();

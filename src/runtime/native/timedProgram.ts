@@ -3,6 +3,7 @@ import { elementBytes, numElements } from '../../graph/cost.js';
 import type { KernelCall } from '../../graph/kernelCall.js';
 import { align } from '../../plan/memory.js';
 import type { Executable, Instruction, Program, ProgramNode, ProgramValue, RankPlan } from '../../plan/plan.js';
+import type { NodeSpec, TensorSpec } from './addon.js';
 
 export const NO_SLOTS = {
   batch: 0,
@@ -14,6 +15,15 @@ export const NO_SLOTS = {
   sentGradients: -1,
   receivedGradients: -1,
 } as const;
+
+/** The call as the addon's `supports` and `cudaSupports` are asked for it. */
+export function specOf({ graph, node }: KernelCall): NodeSpec {
+  const type = (id: number): TensorSpec => {
+    const { shape = [], dtype = 'float32', storedAs } = graph.values[id] ?? {};
+    return { shape, dtype: (storedAs ?? dtype) as TensorSpec['dtype'] };
+  };
+  return { ...node, inputs: node.inputs.map(type), outputs: node.outputs.map(type) };
+}
 
 export interface TimedProgram {
   readonly program: Omit<Program, 'chunk'>;

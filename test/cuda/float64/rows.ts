@@ -1,5 +1,5 @@
 /** What is computed row by row: norms, softmax, cross-entropy, embeddings, reductions, element-wise functions. */
-import type { Tensor } from '../card.js';
+import { SUM_TIMES_TANH, type Tensor } from '../card.js';
 import {
   type Case,
   caseOf,
@@ -162,18 +162,11 @@ function elementwise(): Case[] {
   const divided = caseOf('RealDiv', 'f32', { a, b: positive([29]) }, {}, ['float32'], (given) => [
     map(given.a, (x, i) => x / given.b.data[i % 29]!),
   ]);
-  const attrs = {
-    kernels: ['Add', 'Tanh', 'Multiply'],
-    operands: [0, 1, 2, 3, 2],
-    counts: [2, 1, 2],
-    numbers: [],
-    numberCounts: [0, 0, 0],
-  };
-  const chain = caseOf('MerakFused', 'f32', { x0: a, x1: b }, attrs, ['float32'], ({ x0, x1 }) => [
+  const chain = caseOf('MerakFused', 'f32', { x0: a, x1: b }, SUM_TIMES_TANH, ['float32'], ({ x0, x1 }) => [
     map(x0, (x, i) => Math.tanh(x + x1.data[i % 29]!) * (x + x1.data[i % 29]!)),
   ]);
   const wide = [3, 5, 2003];
-  const reduction = { ...attrs, reduction: 'Mean', shape: wide, axes: [1, 2] };
+  const reduction = { ...SUM_TIMES_TANH, reduction: 'Mean', shape: wide, axes: [1, 2] };
   const reduced = caseOf(
     'MerakFused',
     'f32',
