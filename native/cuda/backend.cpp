@@ -11,6 +11,7 @@
 #include "comm/device_communicator.h"  // make_device_communicator
 #include "cuda/captured.h"             // CapturedGraph
 #include "cuda/host_kernel.h"          // make_host_kernel
+#include "cuda/index_readers.h"        // IndexReaders
 #include "cuda/memory.h"               // device_memory
 #include "cuda/peers.h"                // CudaPeers
 #include "engine/engine.h"             // LoadedExecutable, StepInput
@@ -66,6 +67,7 @@ class CudaBackend : public Backend {
 
   std::unique_ptr<Kernel> compile(const NodeSpec& spec) override {
     device_->make_current();
+    index_readers_.add(spec);
     return make_kernel_on(spec, *device_, [this, &spec](const std::string& reason) {
       if (told_.insert(spec.kernel).second)
         std::fprintf(stderr, "merak: %s; it runs on the processor, and steps with it are not captured as a CUDA graph\n", reason.c_str());
@@ -127,7 +129,7 @@ class CudaBackend : public Backend {
     MerakStep end;
     std::memcpy(&end, host_step_.data, sizeof end);
     if (end.bad & MERAK_INDEX_OUTSIDE)
-      throw EngineError("engine/kernel", "an id or label is " + std::to_string(end.index) + ", which is not in [0, " + std::to_string(end.limit) + ") (step " +
+      throw EngineError("engine/kernel", "an id or label is " + std::to_string(end.index) + ", which is not in [0, " + std::to_string(end.limit) + ") (" + index_readers_.with_limit(end.limit) + ", step " +
                                              std::to_string(end.step) + ", micro-batch " + std::to_string(end.bad_micro) + ", rank " +
                                              std::to_string(plan_->rank) + ")");
     StepEnd result;
@@ -235,6 +237,7 @@ class CudaBackend : public Backend {
   }
 
   std::shared_ptr<Device> device_;
+  IndexReaders index_readers_;
   Stream stream_;
   Memory step_, host_step_, norms_;
   std::unique_ptr<Optimizer> optimizer_;
