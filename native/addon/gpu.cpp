@@ -28,6 +28,7 @@ Napi::Object to_object(Napi::Env env, const char* name, const Library& library, 
   }
   object.Set("rejected", rejected);
   object.Set("lacks", Napi::Array::New(env));
+  object.Set("caution", std::string());
   return object;
 }
 
@@ -35,7 +36,7 @@ std::string dotted(size_t version, size_t major, size_t minor) {
   return std::to_string(version / major) + "." + std::to_string(version % major / minor) + "." + std::to_string(version % minor);
 }
 
-// gpuLibraries() -> [{name, path, version, rejected: [{path, problem}], lacks: [symbol]}]
+// gpuLibraries() -> [{name, path, version, rejected: [{path, problem}], lacks: [symbol], caution}]
 Napi::Value libraries(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&]() -> Napi::Value {
@@ -52,6 +53,8 @@ Napi::Value libraries(const Napi::CallbackInfo& info) {
   if (!nccl.name) lacks.Set(lacks.Length(), exported);
       MERAK_NCCL_NEWER_FUNCTIONS(MERAK_LACKS)
 #undef MERAK_LACKS
+      if (const std::string problem = nccl_graph_problem(nccl.version); !problem.empty())
+        entry.Set("caution", "in CUDA graphs it " + problem + ", so steps with its calls are none");
     }
     add(entry);
     add(to_object(env, "cuDNN", find_cudnn().library, cudnn_version_text(find_cudnn().version)));

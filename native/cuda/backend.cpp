@@ -9,11 +9,11 @@
 #include <thread>   // waiting
 
 #include "comm/device_communicator.h"  // make_device_communicator
-#include "cuda/captured.h"             // CapturedGraph
 #include "cuda/host_kernel.h"          // make_host_kernel
 #include "cuda/index_readers.h"        // IndexReaders
 #include "cuda/memory.h"               // device_memory
 #include "cuda/peers.h"                // CudaPeers
+#include "cuda/step_graph.h"           // StepGraph
 #include "engine/engine.h"             // LoadedExecutable, StepInput
 #include "engine/error.h"              // EngineError
 #include "engine/optimizer.h"          // replicas_in_norm
@@ -23,16 +23,11 @@
 namespace merak::cuda {
 namespace {
 
-// Runs before a step is captured: the first compiles and measures what it needs.
-constexpr int kRunsBeforeCapture = 2;
-
 // What the backend keeps of an executable.
 struct ExecutableState {
   std::vector<std::unique_ptr<FiniteCheck>> checks;  // by chunk
-  std::unique_ptr<CapturedGraph> graph;
+  std::unique_ptr<StepGraph> graph;
   bool updates = false;
-  bool can_capture = true;
-  int num_runs = 0;
 };
 
 class CudaBackend : public Backend {
@@ -91,9 +86,11 @@ class CudaBackend : public Backend {
     auto state = std::make_shared<ExecutableState>();
     for (const auto& spans : executable.sent_floats) state->checks.push_back(executable.trains ? std::make_unique<FiniteCheck>(*device_, spans) : nullptr);
     for (const Instruction& instruction : executable.plan.schedule) state->updates = state->updates || instruction.op == Op::update;
+    bool enqueues_only = true;
     for (const CompiledProgram& program : executable.programs)
       for (const CompiledNode& node : program.nodes)
-        state->can_capture = state->can_capture && node.kernel->enqueues_only() && (!node.first || node.first->enqueues_only());
+        enqueues_only = enqueues_only && node.kernel->enqueues_only() && (!node.first || node.first->enqueues_only());
+    state->graph = std::make_unique<StepGraph>(stream_, peers_, enqueues_only);
     if (state->updates && !optimizer_) optimizer_ = std::make_unique<Optimizer>(*device_, *plan_, persistent_);
     if (state->updates && plan_->needs_norm() && !norms_.data)
       norms_ = device_memory(device_, "norms", sizeof(double) * (1 + static_cast<size_t>(plan_->world_size())));
@@ -107,15 +104,10 @@ class CudaBackend : public Backend {
     makes_norm_ = state->updates && plan_->needs_norm();
     context.stream = stream_;
     context.device_step = device_step();
-    const auto all = [&] {
+    state->graph->run(input.record, [&] {
       work();
       check(driver().cuMemcpyDtoHAsync(host_step_.data, address_of(step_.data), sizeof(MerakStep), stream_), "cuMemcpyDtoHAsync");
-    };
-    const bool captures = !input.record && state->can_capture && state->num_runs >= kRunsBeforeCapture && (!peers_ || peers_->device().enqueues_only());
-    if (captures && !state->graph) capture(*state, all);
-    if (captures && state->graph) state->graph->launch(stream_);
-    else all();
-    state->num_runs++;
+    });
   }
 
   StepEnd finish(const std::function<void()>& poll) override {
@@ -204,17 +196,6 @@ class CudaBackend : public Backend {
   void idle() {
     device_->make_current();
     stream_.wait();
-  }
-
-  // A step that CUDA will not capture runs call by call, as before.
-  void capture(ExecutableState& state, const std::function<void()>& all) {
-    try {
-      state.graph = std::make_unique<CapturedGraph>(stream_, all);
-    } catch (const EngineError& error) {
-      if (error.code != "engine/cuda") throw;
-      state.can_capture = false;
-      std::fprintf(stderr, "merak: steps are not captured as a CUDA graph: %s\n", error.what());
-    }
   }
 
   // What this step has of its own, uploaded before its work.

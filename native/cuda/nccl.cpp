@@ -36,6 +36,11 @@ std::string known_bad_nccl(int version) {
   return "";
 }
 
+std::string nccl_graph_problem(int version) {
+  if (version < 22203) return "stalls once its queue of work, which leaks with graphs, is full (NVIDIA/nccl#1251; 2.22.3 does not)";
+  return "";
+}
+
 const Nccl& find_nccl() {
   static const Nccl found = [] {
     Nccl table;

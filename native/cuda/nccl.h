@@ -99,6 +99,8 @@ const Nccl& nccl();
 std::string nccl_version_text(int version);
 // Why not to use a version, with the source of the claim; '' where nothing is known against it.
 std::string known_bad_nccl(int version);
+// Why CUDA graphs are not to hold a version's calls; '' where nothing is known against it.
+std::string nccl_graph_problem(int version);
 // Throws EngineError('engine/cuda') unless the call succeeded or goes on in the background.
 void check(ncclResult_t result, const char* call, ncclComm_t comm = nullptr);
 

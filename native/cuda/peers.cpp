@@ -1,7 +1,8 @@
 // Ordering collectives and computing by events.
 #include "cuda/peers.h"
 
-#include "engine/error.h"  // EngineError
+#include "cuda/step_graph.h"  // StepGraph
+#include "engine/error.h"     // EngineError
 
 namespace merak::cuda {
 
@@ -31,12 +32,29 @@ void StreamCommunicator::finish(const void* key) {
   if (found != started_.end()) found->second->await(compute_);
 }
 
+CapturedExchanges StreamCommunicator::capture(const std::function<void()>& work) {
+  return inner_->capture([&] {
+    work();
+    CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+    check(driver().cuStreamIsCapturing(beside_, &status), "cuStreamIsCapturing");
+    if (status == CU_STREAM_CAPTURE_STATUS_ACTIVE) begun_.order(beside_, compute_);
+  });
+}
+
+CudaPeers::CudaPeers(std::unique_ptr<DeviceCommunicator> inner, Recorder& recorder, const Stream& compute)
+    : communicator_(std::move(inner), recorder, compute), compute_(compute) {
+  device().set_release([this] {
+    for (StepGraph* graph : graphs_) graph->drop();
+  });
+}
+
 void CudaPeers::cancel() {
   communicator_.forget();
   try {
     if (compute_.is_done()) return;
     // A step that ended early: what its peers no longer answer would be waited for without end.
     device().abort("a step ended before its exchanges");
+    device().end();
     compute_.wait();
   } catch (const EngineError&) {
     // The card has failed: nothing runs on it any more, and the step's own error says so.

@@ -1,5 +1,6 @@
 // The ranks of a plan on CUDA devices: collectives on the stream that computes, or beside it on one of their own.
 #pragma once
+#include <set>            // graphs
 #include <unordered_map>  // what was started
 
 #include "comm/device_communicator.h"  // DeviceCommunicator
@@ -15,6 +16,8 @@ class StreamCommunicator : public Communicator {
   StreamCommunicator(std::unique_ptr<DeviceCommunicator> inner, Recorder& recorder, CUstream compute);
 
   DeviceCommunicator& inner() { return *inner_; }
+  // Like the inner one's, joined with the stream of what was started too.
+  CapturedExchanges capture(const std::function<void()>& work);
   // Forgets what was started.
   void forget() { started_.clear(); }
 
@@ -47,12 +50,17 @@ class StreamCommunicator : public Communicator {
   std::unordered_map<const void*, std::unique_ptr<Event>> started_;
 };
 
+class StepGraph;
+
 class CudaPeers : public Peers {
  public:
-  CudaPeers(std::unique_ptr<DeviceCommunicator> inner, Recorder& recorder, const Stream& compute)
-      : communicator_(std::move(inner), recorder, compute), compute_(compute) {}
+  CudaPeers(std::unique_ptr<DeviceCommunicator> inner, Recorder& recorder, const Stream& compute);
 
   Communicator& communicator() override { return communicator_; }
+  CapturedExchanges capture(const std::function<void()>& work) { return communicator_.capture(work); }
+  // Graphs that hold exchanges are dropped before NCCL's communicators end; they say when they come and go.
+  void add(StepGraph& graph) { graphs_.insert(&graph); }
+  void remove(StepGraph& graph) { graphs_.erase(&graph); }
   DeviceCommunicator& device() { return communicator_.inner(); }
   std::vector<ArenaHandle> handles() const override { return const_cast<CudaPeers*>(this)->device().handles(); }
   void add(const std::string&, const Memory&) override {}  // peers reach nothing of the card's memory
@@ -63,6 +71,7 @@ class CudaPeers : public Peers {
  private:
   StreamCommunicator communicator_;
   const Stream& compute_;
+  std::set<StepGraph*> graphs_;
 };
 
 }  // namespace merak::cuda

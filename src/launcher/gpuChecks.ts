@@ -31,7 +31,7 @@ export function gpuDevices(list: () => readonly GpuDevice[]): Finding[] {
 /** One line for each library: which file, or what is wrong with those found. `hasDevice`: with a GPU, say how to get what is missing. */
 export function gpuLibraries(libraries: readonly GpuLibrary[], hasDevice: boolean): Finding[] {
   return libraries.map((library) => {
-    const { name, path, version, rejected, lacks } = library;
+    const { name, path, version, rejected, lacks, caution } = library;
     const { use, hint } = LIBRARIES[name];
     const passedOver = rejected.map(({ path: file, problem }) => `passed over ${file}: ${problem}`);
     if (path === '') {
@@ -40,7 +40,8 @@ export function gpuLibraries(libraries: readonly GpuLibrary[], hasDevice: boolea
       return hasDevice || rejected.length > 0 ? { ...finding, hint: `${hint}${chosenFolder()}` } : finding;
     }
     const without = lacks.length > 0 ? [`does without ${lacks.join(', ')}`] : [];
-    return { name, status: 'ok', found: [`${version} (${path})`, ...without, ...passedOver].join('; ') };
+    const cautions = caution === '' ? [] : [caution];
+    return { name, status: 'ok', found: [`${version} (${path})`, ...without, ...cautions, ...passedOver].join('; ') };
   });
 }
 

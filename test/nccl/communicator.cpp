@@ -12,6 +12,7 @@
 
 #include "comm/gpu/nccl_communicator.h"
 #include "comm/gpu/staged_device.h"
+#include "cuda/captured.h"
 #include "engine/error.h"
 
 using namespace merak;
@@ -144,8 +145,94 @@ class Rank {
     }
   }
 
+  // A step of collectives and messages to the next rank and from the last, some of it begun and awaited later.
+  void step(size_t count) {
+    const size_t bytes = count * sizeof(float);
+    const int next = (rank_ + 1) % num_ranks_, last = (rank_ + num_ranks_ - 1) % num_ranks_;
+    const auto copy = [&](float* to) {
+      check(driver().cuMemcpyDtoDAsync(reinterpret_cast<CUdeviceptr>(to), reinterpret_cast<CUdeviceptr>(source_), bytes, stream_), "cuMemcpyDtoDAsync");
+    };
+    copy(most_);
+    comm_.start(most_, [&](Communicator& comm) { comm.all_reduce(0, most_, count, ReduceOp::max, 1); });
+    const uint64_t forward = comm_.send(next, 0, source_, bytes), backward = comm_.send(last, 1, source_, bytes);
+    copy(sum_);
+    comm_.receive(last, 0, from_last_, bytes);
+    comm_.receive(next, 1, from_next_, bytes);
+    comm_.all_reduce(0, sum_, count, ReduceOp::sum, 0.5f);
+    comm_.wait_sent(next, 0, forward);
+    comm_.wait_sent(last, 1, backward);
+    comm_.all_gather_into(0, source_, all_, 3, bytes / 3);
+    comm_.finish(most_);
+  }
+
+  void expect_step(size_t count, int round) {
+    const auto of = [&](int rank, size_t i) { return value(rank % num_ranks_ + 7 * round, i); };
+    expect("captured sum", sum_, count, [&](size_t i) {
+      float s = 0;
+      for (int r = 0; r < num_ranks_; r++) s += of(r, i);
+      return 0.5f * s;
+    });
+    expect("captured maximum", most_, count, [&](size_t i) {
+      float m = of(0, i);
+      for (int r = 1; r < num_ranks_; r++) m = std::max(m, of(r, i));
+      return m;
+    });
+    expect("captured message", from_last_, count, [&](size_t i) { return of(rank_ + num_ranks_ - 1, i); });
+    expect("captured message back", from_next_, count, [&](size_t i) { return of(rank_ + 1, i); });
+    const auto n = static_cast<size_t>(num_ranks_);
+    expect("captured all-gather of rows", all_, count * n, [&](size_t i) {
+      const size_t chunk = count / 3, row = i / (n * chunk), owner = i / chunk % n;
+      return of(static_cast<int>(owner), row * chunk + i % chunk);
+    });
+  }
+
+  // Two steps call by call, then graphs, and a step in between as a recorded one is.
+  void graphs(const std::string& scenario) {
+    const size_t count = 20001;
+    for (float** data : {&source_, &most_, &sum_, &from_last_, &from_next_}) *data = buffer(count);
+    all_ = buffer(count * static_cast<size_t>(num_ranks_));
+    std::unique_ptr<CapturedGraph> graph;
+    CapturedExchanges exchanges;
+    comm_.set_release([&] { graph.reset(); });
+    for (int round = 0; round < 6; round++) {
+      comm_.set_timeout(60);
+      fill(source_, count, [&](size_t i) { return value(rank_ + 7 * round, i); });
+      if (round == 2) {
+        if (comm_.agree(rank_ != num_ranks_ - 1)) throw Wrong("agreed, though the last rank had said no");
+        if (!comm_.agree(true)) throw Wrong("not agreed");
+        if (scenario == "graph unjoined") return unjoined(count);
+        graph = std::make_unique<CapturedGraph>(stream_, [&] { exchanges = comm_.capture([&] { step(count); }); });
+        if (exchanges.collectives[0] != 3) throw Wrong("the graph holds " + std::to_string(exchanges.collectives[0]) + " collectives");
+      }
+      if (round == 3 && rank_ == 1 && scenario == "graph killed") raise(SIGKILL);
+      if (round == 3 && rank_ == 1 && scenario == "graph stalled") sleep(4);
+      comm_.set_timeout(scenario == "graph stalled" ? 1.5 : 60);
+      if (graph && round != 4) {
+        comm_.launches(exchanges);
+        graph->launch(stream_);
+      } else {
+        step(count);
+      }
+      while (!comm_.has_sent()) comm_.check();
+      expect_step(count, round);
+    }
+    graph.reset();
+  }
+
+  // Only the communicator knows all its streams: without its capture() the graph lacks an end.
+  void unjoined(size_t count) {
+    try {
+      CapturedGraph graph(stream_, [&] { comm_.start(most_, [&](Communicator& comm) { comm.all_reduce(0, most_, count, ReduceOp::max, 1); }); });
+    } catch (const EngineError& error) {
+      comm_.barrier(0);  // nobody is missed while it captures
+      throw Wrong(error.what());
+    }
+    throw Wrong("captured");
+  }
+
   void run(const std::string& scenario) {
     comm_.set_timeout(scenario == "stalled" ? 1.5 : 60);
+    if (scenario.rfind("graph", 0) == 0) return graphs(scenario);
     if (scenario == "all") {
       collectives(0, 300);
       collectives(0, 50001);
@@ -166,6 +253,7 @@ class Rank {
   DeviceCommunicator& comm_;
   int rank_, num_ranks_;
   CUstream stream_ = nullptr;
+  float *source_ = nullptr, *most_ = nullptr, *sum_ = nullptr, *from_last_ = nullptr, *from_next_ = nullptr, *all_ = nullptr;  // of a step
 };
 
 std::string serve(const std::string& kind, const std::string& scenario, int rank, int num_ranks, int to_parent, int from_parent) {

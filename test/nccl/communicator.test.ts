@@ -13,8 +13,8 @@ const LIMIT = 240_000;
 /** The communicators' own sources and nothing of the engine: the program brings what they need of a device. */
 const SOURCES = [
   ...['arena', 'futex', 'reduce', 'shm', 'shm_channels', 'shm_collectives', 'staged'].map((name) => `comm/${name}.cpp`),
-  ...['nccl_communicator', 'nccl_watch', 'staged_device'].map((name) => `comm/gpu/${name}.cpp`),
-  ...['library', 'driver', 'nccl', 'nccl_comm'].map((name) => `cuda/${name}.cpp`),
+  ...['nccl_capture', 'nccl_communicator', 'nccl_watch', 'staged_device'].map((name) => `comm/gpu/${name}.cpp`),
+  ...['captured', 'library', 'driver', 'nccl', 'nccl_comm'].map((name) => `cuda/${name}.cpp`),
 ].map((name) => join(native, name));
 
 let program = '';
@@ -50,6 +50,73 @@ test.each([
   '%s with %i rank(s): every collective and crossing messages',
   (kind, numRanks) => {
     expect(run(kind, 'all', numRanks)).toEqual(Array.from({ length: numRanks }, () => 'ok'));
+  },
+  LIMIT,
+);
+
+test.each([2, 3])(
+  'in a CUDA graph with %i ranks: collectives and crossing messages, launched again and again',
+  (numRanks) => {
+    expect(run('nccl', 'graph', numRanks)).toEqual(Array.from({ length: numRanks }, () => 'ok'));
+  },
+  LIMIT,
+);
+
+test(
+  'in a CUDA graph: a killed rank is named, with the last of the calls that wait for it',
+  () => {
+    const [first, killed, last] = run('nccl', 'graph killed', 3);
+    expect(killed).toBe('');
+    for (const line of [first, last]) {
+      expect(line).toMatch(
+        /^comm\/(peer-lost|timeout): \(\d\) rank \d waits for rank \d in all-gather of group dp \[0,1,2\]/,
+      );
+      expect(line).toContain('sequence number 12');
+    }
+    expect(`${first}${last}`).toContain(
+      'waits for rank 1 in all-gather of group dp [0,1,2], sequence number 12: its process has ended',
+    );
+  },
+  LIMIT,
+);
+
+test(
+  'in a CUDA graph: a stalled rank is named once the time is up',
+  () => {
+    const [first] = run('nccl', 'graph stalled', 2);
+    expect(first).toMatch(
+      /^comm\/timeout: \(1\) rank 0 waits for rank 1 in all-gather .* sequence number 12: no answer within 1\.5 s$/,
+    );
+  },
+  LIMIT,
+);
+
+test(
+  'in a CUDA graph: an asynchronous error ends the wait',
+  () => {
+    // Of the communicator of all: three calls a step; the fourth step's first.
+    const [failed] = run('nccl', 'graph', 2, { MERAK_STANDIN_NCCL_ERROR: '0:10' });
+    expect(failed).toMatch(/^comm\/peer-lost: .*NCCL: unhandled system error$/);
+  },
+  LIMIT,
+);
+
+test(
+  'in a CUDA graph: streams that nobody joins are an error',
+  () => {
+    expect(run('nccl', 'graph unjoined', 2)).toEqual(
+      Array.from({ length: 2 }, () => expect.stringContaining('CUDA_ERROR_STREAM_CAPTURE_UNJOINED')),
+    );
+  },
+  LIMIT,
+);
+
+test(
+  'in a CUDA graph: not of a version whose queue of work leaks',
+  () => {
+    expect(run('nccl', 'graph', 2, { MERAK_STANDIN_NCCL_VERSION: '22105' })).toEqual(
+      Array.from({ length: 2 }, () => 'wrong: not agreed'),
+    );
   },
   LIMIT,
 );

@@ -3,8 +3,11 @@
 // Streams are queues that are worked off as late as possible: when somebody synchronises, queries, or makes a stream wait for an event.
 // What was not ordered by an event therefore runs in an order that shows it. Copies from and to pinned memory touch it only then, as a
 // card's would. Device memory is ordinary memory, filled with NaNs and followed by a page that cannot be touched.
+// Nodes of a graph run as soon as those they depend on are done, the latest captured first: what a capture forgot to order shows. What a card
+// forbids while a stream is captured (waiting, allocating, waiting for an event from outside) fails, and ends the capture.
 // MERAK_STANDIN_DEVICES (1) and MERAK_STANDIN_MEMORY (bytes of each, 4 GiB) say what there is. MERAK_STANDIN_WAITS: a file that gets a line for
-// every call that keeps the host until the card is done.
+// every call that keeps the host until the card is done; MERAK_STANDIN_GRAPHS: one that gets a line for every graph launched: the process, how
+// many nodes the graph has, and how many of NCCL's calls.
 #include "libcuda.h"
 
 #include <dlfcn.h>     // modules
@@ -36,23 +39,32 @@ using Address = unsigned long long;
 enum : int {
   kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2, kNotInitialized = 3, kNoDevice = 100, kInvalidDevice = 101, kInvalidContext = 201,
   kInvalidImage = 200, kInvalidHandle = 400, kNotFound = 500, kNotReady = 600, kIllegalAddress = 700, kLaunchOutOfResources = 701,
-  kCaptureUnsupported = 900, kCaptureInvalidated = 901, kCaptureUnjoined = 904, kCaptureIsolation = 905,
+  kCaptureUnsupported = 900, kCaptureInvalidated = 901, kCaptureUnjoined = 904, kCaptureIsolation = 905, kCaptureWrongThread = 908,
 };
+
+using Frontier = std::set<size_t>;  // the nodes that what follows comes after
 
 struct Node {
   Start start;
+  Frontier after;
+  std::vector<size_t> before;
 };
 struct Graph {
   std::vector<Node> nodes;
+  std::vector<std::shared_ptr<void>> retained;  // let go of with the graph, of NCCL's calls one each
 };
-// A capture under way: the operations in the order of the calls, and what each stream knows of the others.
+// Handles of graphs and of executable ones: what is launched is kept until it is done, whatever is destroyed meanwhile.
+struct GraphHandle {
+  std::shared_ptr<Graph> graph;
+};
+// A capture under way: the operations in the order of the calls, and where each stream is.
 struct Capture {
-  Graph graph;
+  std::shared_ptr<Graph> graph = std::make_shared<Graph>();
   struct Stream* origin;
-  int mode;                 // CUstreamCaptureMode
-  std::thread::id thread;   // that began it
-  std::map<struct Stream*, std::map<struct Stream*, size_t>> known;  // how many nodes of another stream come before what follows
-  std::map<struct Stream*, size_t> last;                              // nodes of a stream so far, as positions in the graph
+  int mode;                // CUstreamCaptureMode
+  std::thread::id thread;  // that began it
+  bool is_invalid = false;
+  std::map<struct Stream*, Frontier> frontiers;
 };
 struct Operation {
   Start start;
@@ -70,7 +82,8 @@ struct Event {
   double milliseconds = 0;
   bool is_timed = true;
   std::weak_ptr<Capture> capture;
-  std::map<Stream*, size_t> known;  // in a capture
+  bool is_captured = false;  // recorded last in a capture, perhaps one that is over
+  Frontier frontier;         // in a capture
 };
 struct Function {
   void (*launch)(unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, size_t, void**);
@@ -104,10 +117,11 @@ size_t setting(const char* name, size_t fallback) {
 }
 int num_devices() { return static_cast<int>(setting("MERAK_STANDIN_DEVICES", 1)); }
 // Appended at once, so that lines of several processes do not mix.
-void note_wait(const char* call) {
-  const char* file = std::getenv("MERAK_STANDIN_WAITS");
-  if (file && *file) std::ofstream(file, std::ios::app) << (std::string(call) + "\n") << std::flush;
+void note(const char* setting, const std::string& line) {
+  const char* file = std::getenv(setting);
+  if (file && *file) std::ofstream(file, std::ios::app) << line + "\n" << std::flush;
 }
+void note_wait(const char* call) { note("MERAK_STANDIN_WAITS", call); }
 size_t total_bytes() { return setting("MERAK_STANDIN_MEMORY", size_t{4} << 30); }
 
 double now() {
@@ -164,9 +178,12 @@ int enqueue(Stream* stream, Start start) {
   if (!stream) return kInvalidHandle;
   if (stream->capture) {
     Capture& capture = *stream->capture;
-    capture.graph.nodes.push_back({std::move(start)});
-    capture.last[stream] = capture.graph.nodes.size();
-    capture.known[stream][stream] = capture.graph.nodes.size();
+    if (capture.is_invalid) return kCaptureInvalidated;
+    Frontier& frontier = capture.frontiers[stream];
+    std::vector<Node>& nodes = capture.graph->nodes;
+    for (size_t node : frontier) nodes[node].before.push_back(nodes.size());
+    nodes.push_back({std::move(start), frontier, {}});
+    frontier = {nodes.size() - 1};
     return kSuccess;
   }
   stream->queue.push_back({std::move(start), nullptr});
@@ -210,12 +227,58 @@ void settle_all() {
   for (Stream* stream : all) settle(*stream, stream->enqueued);
 }
 
-// Whether a capture forbids this thread to synchronise and to allocate.
-bool anything_captures() {
+int invalidate(Capture& capture) {
+  capture.is_invalid = true;
+  return kCaptureUnsupported;
+}
+
+// Whether a capture forbids this thread to synchronise and to allocate; to have tried ends it.
+bool is_forbidden() {
+  bool is = false;
   for (const Stream* stream : streams)
-    if (stream->capture && (stream->capture->mode == 0 || (stream->capture->mode == 1 && stream->capture->thread == std::this_thread::get_id())))
-      return true;
-  return false;
+    if (stream->capture && (stream->capture->mode == 0 || (stream->capture->mode == 1 && stream->capture->thread == std::this_thread::get_id()))) {
+      invalidate(*stream->capture);
+      is = true;
+    }
+  return is;
+}
+
+// One launch of a graph.
+Poll running(const std::shared_ptr<const Graph>& graph) {
+  struct Run {
+    std::vector<size_t> num_missing;  // nodes to wait for, by node
+    Frontier ready;
+    std::map<size_t, Poll> active;
+    size_t num_done = 0;
+  };
+  auto run = std::make_shared<Run>();
+  for (size_t i = 0; i < graph->nodes.size(); i++) {
+    run->num_missing.push_back(graph->nodes[i].after.size());
+    if (graph->nodes[i].after.empty()) run->ready.insert(i);
+  }
+  return [graph, run] {
+    const auto end = [&](size_t node) {
+      run->num_done++;
+      for (size_t later : graph->nodes[node].before)
+        if (--run->num_missing[later] == 0) run->ready.insert(later);
+    };
+    for (auto active = run->active.begin(); active != run->active.end();) {
+      if (active->second()) {
+        end(active->first);
+        active = run->active.erase(active);
+      } else {
+        ++active;
+      }
+    }
+    while (!run->ready.empty()) {
+      const size_t node = *run->ready.rbegin();
+      run->ready.erase(node);
+      Poll poll = graph->nodes[node].start();
+      if (poll()) end(node);
+      else run->active[node] = std::move(poll);
+    }
+    return run->num_done == graph->nodes.size();
+  };
 }
 
 size_t elf_bytes(const void* image) {
@@ -236,6 +299,20 @@ EXPORT int merak_standin_enqueue(void* stream, Start* start) {
 EXPORT int merak_standin_is_device_memory(const void* address, size_t bytes) {
   const Lock lock(mutex);
   return lies_in(device_memory, reinterpret_cast<Address>(address), bytes);
+}
+// Whether a stream is captured; if so, `held` is kept as long as the graph.
+EXPORT int merak_standin_retain(void* handle, std::shared_ptr<void>* held) {
+  const Lock lock(mutex);
+  Stream* stream = stream_of(handle);
+  if (!stream || !stream->capture) return 0;
+  if (held) stream->capture->graph->retained.push_back(*held);
+  return 1;
+}
+// A card needs nobody to go on.
+EXPORT void merak_standin_work() {
+  const Lock lock(mutex);
+  const std::vector<Stream*> all(streams.begin(), streams.end());
+  for (Stream* stream : all) advance(*stream, stream->enqueued);
 }
 // Whoever waits for another process lets what has begun go on, as a card would.
 EXPORT void merak_standin_progress() {
@@ -268,6 +345,7 @@ EXPORT int cuGetErrorName(int error, const char** name) {
     case kNotFound: *name = "CUDA_ERROR_NOT_FOUND"; break;
     case kNotReady: *name = "CUDA_ERROR_NOT_READY"; break;
     case kCaptureUnsupported: *name = "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"; break;
+    case kCaptureInvalidated: *name = "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"; break;
     case kCaptureUnjoined: *name = "CUDA_ERROR_STREAM_CAPTURE_UNJOINED"; break;
     case kCaptureIsolation: *name = "CUDA_ERROR_STREAM_CAPTURE_ISOLATION"; break;
     default: *name = "CUDA_ERROR_UNKNOWN";
@@ -340,7 +418,7 @@ EXPORT int cuCtxSynchronize() {
   note_wait("cuCtxSynchronize");
   {
     const Lock lock(mutex);
-    if (anything_captures()) return kCaptureUnsupported;
+    if (is_forbidden()) return kCaptureUnsupported;
   }
   settle_all();
   return kSuccess;
@@ -356,7 +434,7 @@ EXPORT int cuMemAlloc_v2(Address* address, size_t bytes) {
   const Lock lock(mutex);
   if (!current_context) return kInvalidContext;
   if (bytes == 0) return kInvalidValue;
-  if (anything_captures()) return kCaptureUnsupported;
+  if (is_forbidden()) return kCaptureUnsupported;
   if (bytes > total_bytes() - used_bytes) return kOutOfMemory;
   constexpr size_t page = 4096;
   const size_t mapped = (bytes + page - 1) / page * page + page;
@@ -370,6 +448,10 @@ EXPORT int cuMemAlloc_v2(Address* address, size_t bytes) {
   return kSuccess;
 }
 EXPORT int cuMemFree_v2(Address address) {
+  {
+    const Lock lock(mutex);
+    if (is_forbidden()) return kCaptureUnsupported;
+  }
   settle_all();  // as a card does
   const Lock lock(mutex);
   const auto found = device_memory.find(address);
@@ -382,6 +464,7 @@ EXPORT int cuMemFree_v2(Address address) {
 EXPORT int cuMemHostAlloc(void** address, size_t bytes, unsigned) {
   const Lock lock(mutex);
   if (!current_context) return kInvalidContext;
+  if (is_forbidden()) return kCaptureUnsupported;
   *address = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
   if (!*address) return kOutOfMemory;
   std::memset(*address, 0xff, bytes);
@@ -415,12 +498,20 @@ EXPORT int cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, void* st
 // The plain copies belong to the default stream, which streams made with CU_STREAM_NON_BLOCKING do not wait for.
 EXPORT int cuMemcpyHtoD_v2(Address to, const void* from, size_t bytes) {
   note_wait("cuMemcpyHtoD_v2");
+  {
+    const Lock lock(mutex);
+    if (is_forbidden()) return kCaptureUnsupported;
+  }
   const int result = copy_async(to, reinterpret_cast<Address>(from), bytes, nullptr, true, false);
   settle(default_stream, default_stream.enqueued);
   return result;
 }
 EXPORT int cuMemcpyDtoH_v2(void* to, Address from, size_t bytes) {
   note_wait("cuMemcpyDtoH_v2");
+  {
+    const Lock lock(mutex);
+    if (is_forbidden()) return kCaptureUnsupported;
+  }
   const int result = copy_async(reinterpret_cast<Address>(to), from, bytes, nullptr, false, true);
   settle(default_stream, default_stream.enqueued);
   return result;
@@ -494,7 +585,7 @@ EXPORT int cuStreamSynchronize(void* handle) {
     const Lock lock(mutex);
     stream = stream_of(handle);
     if (!stream) return kInvalidHandle;
-    if (stream->capture) return kCaptureUnsupported;
+    if (stream->capture) return invalidate(*stream->capture);
   }
   settle(*stream, stream->enqueued);
   return kSuccess;
@@ -503,7 +594,7 @@ EXPORT int cuStreamQuery(void* handle) {
   const Lock lock(mutex);
   Stream* stream = stream_of(handle);
   if (!stream) return kInvalidHandle;
-  if (stream->capture) return kCaptureUnsupported;
+  if (stream->capture) return invalidate(*stream->capture);
   return advance(*stream, stream->enqueued) ? kSuccess : kNotReady;
 }
 EXPORT int cuStreamWaitEvent(void* handle, void* event_handle, unsigned) {
@@ -515,12 +606,15 @@ EXPORT int cuStreamWaitEvent(void* handle, void* event_handle, unsigned) {
   if (capture) {
     if (stream->capture && stream->capture != capture) return kCaptureIsolation;
     stream->capture = capture;
-    auto& known = capture->known[stream];
-    for (const auto& [other, count] : event->known) known[other] = std::max(known[other], count);
+    capture->frontiers[stream].insert(event->frontier.begin(), event->frontier.end());
     return kSuccess;
   }
+  if (event->is_captured) return kInvalidValue;  // of a capture that is over
+  if (stream->capture) {
+    invalidate(*stream->capture);
+    return kCaptureIsolation;
+  }
   if (!event->stream) return kSuccess;
-  if (stream->capture) return kCaptureIsolation;
   Stream* other = event->stream;
   const uint64_t position = event->position;
   if (other == stream) return kSuccess;
@@ -549,9 +643,10 @@ EXPORT int cuEventRecord(void* handle, void* stream_handle) {
   auto* event = static_cast<Event*>(handle);
   Stream* stream = stream_of(stream_handle);
   if (!stream || !events.count(event)) return kInvalidHandle;
+  event->is_captured = stream->capture != nullptr;
   if (stream->capture) {
     event->capture = stream->capture;
-    event->known = stream->capture->known[stream];
+    event->frontier = stream->capture->frontiers[stream];
     return kSuccess;
   }
   event->capture.reset();
@@ -566,7 +661,7 @@ EXPORT int cuEventQuery(void* handle) {
   const Lock lock(mutex);
   auto* event = static_cast<Event*>(handle);
   if (!events.count(event)) return kInvalidHandle;
-  if (event->capture.lock()) return kCaptureUnsupported;
+  if (const auto capture = event->capture.lock()) return invalidate(*capture);
   return !event->stream || advance(*event->stream, event->position) ? kSuccess : kNotReady;
 }
 EXPORT int cuEventSynchronize(void* handle) {
@@ -575,7 +670,7 @@ EXPORT int cuEventSynchronize(void* handle) {
   {
     const Lock lock(mutex);
     if (!events.count(event)) return kInvalidHandle;
-    if (event->capture.lock()) return kCaptureUnsupported;
+    if (const auto capture = event->capture.lock()) return invalidate(*capture);
     if (!event->stream) return kSuccess;
   }
   settle(*event->stream, event->position);
@@ -701,31 +796,49 @@ EXPORT int cuStreamEndCapture(void* handle, void** graph) {
   Stream* stream = stream_of(handle);
   if (!stream || !stream->capture || stream->capture->origin != stream) return kInvalidValue;
   const std::shared_ptr<Capture> capture = stream->capture;
-  bool is_joined = true;
-  for (const auto& [other, last] : capture->last) is_joined = is_joined && capture->known[stream][other] >= last;
+  if (capture->mode != 2 && capture->thread != std::this_thread::get_id()) return kCaptureWrongThread;
+  // Every node comes before what the origin has come to.
+  std::vector<bool> is_joined(capture->graph->nodes.size());
+  std::vector<size_t> found(capture->frontiers[stream].begin(), capture->frontiers[stream].end());
+  while (!found.empty()) {
+    const size_t node = found.back();
+    found.pop_back();
+    if (is_joined[node]) continue;
+    is_joined[node] = true;
+    const Frontier& after = capture->graph->nodes[node].after;
+    found.insert(found.end(), after.begin(), after.end());
+  }
   for (Stream* other : streams)
     if (other->capture == capture) other->capture.reset();
-  *graph = is_joined ? new Graph(std::move(capture->graph)) : nullptr;
-  return is_joined ? kSuccess : kCaptureUnjoined;
+  *graph = nullptr;
+  if (capture->is_invalid) return kCaptureInvalidated;
+  for (const bool is : is_joined)
+    if (!is) return kCaptureUnjoined;
+  *graph = new GraphHandle{capture->graph};
+  return kSuccess;
 }
 EXPORT int cuGraphInstantiateWithFlags(void** exec, void* graph, unsigned long long) {
-  *exec = new Graph(*static_cast<Graph*>(graph));
+  *exec = new GraphHandle(*static_cast<GraphHandle*>(graph));
   return kSuccess;
 }
 EXPORT int cuGraphLaunch(void* exec, void* handle) {
   const Lock lock(mutex);
   Stream* stream = stream_of(handle);
   if (!stream) return kInvalidHandle;
-  for (const Node& node : static_cast<Graph*>(exec)->nodes)
-    if (const int result = enqueue(stream, node.start)) return result;
-  return kSuccess;
+  if (stream->capture) return invalidate(*stream->capture);
+  const std::shared_ptr<const Graph> graph = static_cast<GraphHandle*>(exec)->graph;
+  note("MERAK_STANDIN_GRAPHS",
+       std::to_string(getpid()) + " " + std::to_string(graph->nodes.size()) + " " + std::to_string(graph->retained.size()));
+  return enqueue(stream, [graph] { return running(graph); });
 }
+// What runs goes on, and is freed when it is done.
 EXPORT int cuGraphExecDestroy(void* exec) {
-  settle_all();
-  delete static_cast<Graph*>(exec);
+  const Lock lock(mutex);
+  delete static_cast<GraphHandle*>(exec);
   return kSuccess;
 }
 EXPORT int cuGraphDestroy(void* graph) {
-  delete static_cast<Graph*>(graph);
+  const Lock lock(mutex);
+  delete static_cast<GraphHandle*>(graph);
   return kSuccess;
 }

@@ -3,6 +3,7 @@
 #include <dlfcn.h>  // finding it
 
 #include <functional>  // work
+#include <memory>      // what a graph keeps
 #include <string>      // paths
 
 namespace merak_standin {
@@ -27,6 +28,20 @@ inline void* libcuda() {
 inline int enqueue(void* stream, Start start) {
   static const auto function = reinterpret_cast<int (*)(void*, Start*)>(dlsym(libcuda(), "merak_standin_enqueue"));
   return function(stream, &start);
+}
+// Whether a stream is captured; if so, `held` is let go of with the graph and whatever of it still runs.
+inline bool retain(void* stream, std::shared_ptr<void> held) {
+  static const auto function = reinterpret_cast<int (*)(void*, std::shared_ptr<void>*)>(dlsym(libcuda(), "merak_standin_retain"));
+  return function(stream, &held) != 0;
+}
+inline bool is_captured(void* stream) {
+  static const auto function = reinterpret_cast<int (*)(void*, std::shared_ptr<void>*)>(dlsym(libcuda(), "merak_standin_retain"));
+  return function(stream, nullptr) != 0;
+}
+// Lets every stream go on, as a card does unasked.
+inline void work() {
+  static const auto function = reinterpret_cast<void (*)()>(dlsym(libcuda(), "merak_standin_work"));
+  function();
 }
 // The device of the calling thread's context, -1 without one.
 inline int current_device() {

@@ -1,8 +1,10 @@
 // A stand-in for NCCL between the processes of this machine, over shared memory and on the streams of the stand-in libcuda.
 //
 // As strict as the real one: a GPU may appear once in a communicator, a communicator that is not ready takes no calls, a send ends when
-// its receiver has taken everything, and a peer that is gone is waited for until somebody aborts. What the real one would not notice
-// (ranks at odds about a call) ends the process with a message.
+// its receiver has taken everything, and a peer that is gone is waited for until somebody aborts. Calls of a non-blocking communicator reach
+// their stream only while it is asked for its state. Whether a call is captured is the same on all its ranks, and a communicator ends only
+// when no graph holds calls of it (as since NCCL 2.26). What the real one would not notice, or would wait for without end (ranks at odds about
+// a call; a graph that nobody destroys), ends the process with a message.
 // MERAK_STANDIN_NCCL_ERROR=RANK:CALL lets the CALLth operation (from 1) of that rank of each communicator fail with an asynchronous error.
 #include <fcntl.h>     // shm_open
 #include <sys/mman.h>  // mmap
@@ -37,6 +39,7 @@ constexpr size_t kChannelBytes = 64 << 10;
 struct Offer {
   uint32_t kind, type, op, root;
   uint64_t bytes;
+  uint64_t is_captured;
 };
 struct Member {
   std::atomic<uint32_t> has_joined;
@@ -49,7 +52,7 @@ struct Member {
 struct Channel {
   alignas(64) std::atomic<uint64_t> posted;
   alignas(64) std::atomic<uint64_t> taken;
-  uint64_t total, bytes;
+  uint64_t total, bytes, is_captured;
   unsigned char data[kChannelBytes];
 };
 // Members, then channels [from][to]. Pages that nobody touches cost nothing.
@@ -66,6 +69,9 @@ struct Comm {
   size_t mapped;
   std::atomic<int> error{kSuccess};
   std::atomic<bool> is_aborted{false}, is_ready{false};
+  bool is_blocking = true;
+  std::atomic<int> num_graph_calls{0};  // that graphs hold
+  std::vector<std::function<int()>> deferred;
   std::string last_error;
   uint64_t rounds = 0, calls = 0;
   std::vector<double> factors;  // of the operations made by ncclRedOpCreatePreMulSum, which number from 5
@@ -77,6 +83,7 @@ using Handle = std::shared_ptr<Comm>;
 thread_local std::string thread_error;
 thread_local int group_depth = 0;
 struct Pending {
+  Handle comm;
   void* stream;
   Start start;
   bool is_collective;
@@ -218,8 +225,8 @@ Start collective(const Handle& comm, Offer offer, const void* from, void* to) {
   };
 }
 
-Start sending(const Handle& comm, const void* from, size_t bytes, int peer) {
-  return [comm, from, bytes, peer]() -> Poll {
+Start sending(const Handle& comm, const void* from, size_t bytes, int peer, bool is_captured) {
+  return [comm, from, bytes, peer, is_captured]() -> Poll {
     if (is_to_fail(*comm)) return failed(comm);
     auto begin = std::make_shared<uint64_t>(0);
     auto posted = std::make_shared<bool>(false);
@@ -232,6 +239,7 @@ Start sending(const Handle& comm, const void* from, size_t bytes, int peer) {
         const size_t n = std::min<uint64_t>(kChannelBytes, bytes - *begin);
         channel.total = bytes;
         channel.bytes = n;
+        channel.is_captured = is_captured;
         if (n) std::memcpy(channel.data, static_cast<const unsigned char*>(from) + *begin, n);
         *begin += n;
         *posted = true;
@@ -240,8 +248,8 @@ Start sending(const Handle& comm, const void* from, size_t bytes, int peer) {
     };
   };
 }
-Start receiving(const Handle& comm, void* to, size_t bytes, int peer) {
-  return [comm, to, bytes, peer]() -> Poll {
+Start receiving(const Handle& comm, void* to, size_t bytes, int peer, bool is_captured) {
+  return [comm, to, bytes, peer, is_captured]() -> Poll {
     if (is_to_fail(*comm)) return failed(comm);
     auto begin = std::make_shared<uint64_t>(0);
     return [=] {
@@ -250,6 +258,7 @@ Start receiving(const Handle& comm, void* to, size_t bytes, int peer) {
         if (comm->is_aborted) return true;
         if (channel.posted.load(std::memory_order_acquire) == channel.taken.load(std::memory_order_relaxed)) return false;
         if (channel.total != bytes) at_odds(*comm, peer, "the size of a message");
+        if (channel.is_captured != is_captured) at_odds(*comm, peer, "whether a message is captured");
         if (channel.bytes) std::memcpy(static_cast<unsigned char*>(to) + *begin, channel.data, channel.bytes);
         *begin += channel.bytes;
         channel.taken.fetch_add(1, std::memory_order_release);
@@ -259,20 +268,43 @@ Start receiving(const Handle& comm, void* to, size_t bytes, int peer) {
   };
 }
 
+// Puts a call on its stream, or into the graph that captures it.
+int put(const Handle& comm, void* stream, const Start& start) {
+  comm->num_graph_calls++;
+  merak_standin::retain(stream, std::shared_ptr<void>(nullptr, [comm](void*) { comm->num_graph_calls--; }));
+  return merak_standin::enqueue(stream, start) == 0 ? kSuccess : kInvalidUsage;
+}
+
 int submit(void* comm_pointer, void* stream, const void* from, size_t from_bytes, const void* to, size_t to_bytes, const Start& start,
            bool is_collective) {
   if (!comm_pointer) return fail(kInvalidArgument, "no communicator");
   const Handle& comm = of(comm_pointer);
   if (!comm->is_ready) return fail(kInvalidUsage, "the communicator is not ready");
   if (comm->is_aborted) return fail(kInvalidUsage, "the communicator was aborted");
+  if (!comm->deferred.empty()) return fail(kInvalidUsage, "the last call is still in progress");
   if (comm->error != kSuccess) return comm->error;
   if (from && from_bytes && !merak_standin::is_device_memory(from, from_bytes)) return fail(kInvalidArgument, "the source is no device memory");
   if (to && to_bytes && !merak_standin::is_device_memory(to, to_bytes)) return fail(kInvalidArgument, "the destination is no device memory");
   if (group_depth > 0) {
-    group.push_back({stream, start, is_collective});
+    group.push_back({comm, stream, start, is_collective});
     return kSuccess;
   }
-  return merak_standin::enqueue(stream, start) == 0 ? kSuccess : kInvalidUsage;
+  return put(comm, stream, start);
+}
+
+// The communicator's last call, with no graph left that holds one.
+void end(void* pointer) {
+  Handle& comm = of(pointer);
+  comm->deferred.clear();
+  for (int milliseconds = 0; comm->num_graph_calls > 0; milliseconds++) {
+    if (milliseconds == 10000) {
+      std::fprintf(stderr, "stand-in NCCL: rank %d ends a communicator of which a graph holds %d calls\n", comm->rank, comm->num_graph_calls.load());
+      std::abort();
+    }
+    merak_standin::work();
+    usleep(1000);
+  }
+  delete static_cast<Handle*>(pointer);
 }
 
 // True once everybody has joined; notes whether all have GPUs of their own.
@@ -288,6 +320,8 @@ bool look_for_others(Comm& comm) {
   comm.is_ready = true;
   return true;
 }
+
+uint64_t captured(void* stream) { return merak_standin::is_captured(stream) ? 1 : 0; }
 
 struct UniqueId {
   char internal[128];
@@ -352,55 +386,63 @@ EXPORT int ncclCommInitRankConfig(void** result, int num_ranks, UniqueId id, int
   if (comm->members[rank].has_joined.exchange(1)) return fail(kInvalidUsage, "the rank joined twice");
   if (comm->shared->num_joined.fetch_add(1) + 1 == static_cast<uint32_t>(num_ranks)) shm_unlink(id.internal);
   *result = new Handle(comm);
-  if (config->blocking == 0) return kInProgress;
+  comm->is_blocking = config->blocking != 0;
+  if (!comm->is_blocking) return kInProgress;
   while (!look_for_others(*comm)) usleep(50);
   return comm->error;
 }
 EXPORT int ncclCommGetAsyncError(void* comm, int* error) {
   merak_standin::progress();
+  if (std::vector<std::function<int()>>& deferred = of(comm)->deferred; !deferred.empty()) {
+    for (const auto& call : deferred)
+      if (const int failed = call()) of(comm)->error = failed;
+    deferred.clear();
+    *error = kInProgress;
+    return kSuccess;
+  }
   *error = look_for_others(*of(comm)) ? of(comm)->error.load() : kInProgress;
   return kSuccess;
 }
 EXPORT int ncclCommFinalize(void*) { return kSuccess; }
 EXPORT int ncclCommDestroy(void* comm) {
-  delete static_cast<Handle*>(comm);
+  end(comm);
   return kSuccess;
 }
 EXPORT int ncclCommAbort(void* comm) {
   of(comm)->is_aborted = true;
   if (!of(comm)->is_ready) shm_unlink(of(comm)->name.c_str());
-  delete static_cast<Handle*>(comm);
+  end(comm);
   return kSuccess;
 }
 EXPORT int ncclAllReduce(const void* from, void* to, size_t count, int type, int op, void* comm, void* stream) {
   const size_t bytes = count * size_of(type);
   return submit(comm, stream, from, bytes, to, bytes,
-                collective(of(comm), {kAllReduce, static_cast<uint32_t>(type), static_cast<uint32_t>(op), 0, bytes}, from, to), true);
+                collective(of(comm), {kAllReduce, static_cast<uint32_t>(type), static_cast<uint32_t>(op), 0, bytes, captured(stream)}, from, to), true);
 }
 EXPORT int ncclReduceScatter(const void* from, void* to, size_t count, int type, int op, void* comm, void* stream) {
   const size_t bytes = count * size_of(type), all = bytes * static_cast<size_t>(of(comm)->num_ranks);
   return submit(comm, stream, from, all, to, bytes,
-                collective(of(comm), {kReduceScatter, static_cast<uint32_t>(type), static_cast<uint32_t>(op), 0, all}, from, to), true);
+                collective(of(comm), {kReduceScatter, static_cast<uint32_t>(type), static_cast<uint32_t>(op), 0, all, captured(stream)}, from, to), true);
 }
 EXPORT int ncclAllGather(const void* from, void* to, size_t count, int type, void* comm, void* stream) {
   const size_t bytes = count * size_of(type);
   return submit(comm, stream, from, bytes, to, bytes * static_cast<size_t>(of(comm)->num_ranks),
-                collective(of(comm), {kAllGather, static_cast<uint32_t>(type), 0, 0, bytes}, from, to), true);
+                collective(of(comm), {kAllGather, static_cast<uint32_t>(type), 0, 0, bytes, captured(stream)}, from, to), true);
 }
 EXPORT int ncclBroadcast(const void* from, void* to, size_t count, int type, int root, void* comm, void* stream) {
   const size_t bytes = count * size_of(type);
   return submit(comm, stream, root == of(comm)->rank ? from : nullptr, bytes, to, bytes,
-                collective(of(comm), {kBroadcast, static_cast<uint32_t>(type), 0, static_cast<uint32_t>(root), bytes}, from, to), true);
+                collective(of(comm), {kBroadcast, static_cast<uint32_t>(type), 0, static_cast<uint32_t>(root), bytes, captured(stream)}, from, to), true);
 }
 EXPORT int ncclSend(const void* from, size_t count, int type, int peer, void* comm, void* stream) {
   const size_t bytes = count * size_of(type);
   if (peer < 0 || peer >= of(comm)->num_ranks) return fail(kInvalidArgument, "no such peer");
-  return submit(comm, stream, from, bytes, nullptr, 0, sending(of(comm), from, bytes, peer), false);
+  return submit(comm, stream, from, bytes, nullptr, 0, sending(of(comm), from, bytes, peer, captured(stream)), false);
 }
 EXPORT int ncclRecv(void* to, size_t count, int type, int peer, void* comm, void* stream) {
   const size_t bytes = count * size_of(type);
   if (peer < 0 || peer >= of(comm)->num_ranks) return fail(kInvalidArgument, "no such peer");
-  return submit(comm, stream, nullptr, 0, to, bytes, receiving(of(comm), to, bytes, peer), false);
+  return submit(comm, stream, nullptr, 0, to, bytes, receiving(of(comm), to, bytes, peer, captured(stream)), false);
 }
 EXPORT int ncclRedOpCreatePreMulSum(int* op, void* scalar, int type, int residence, void* comm) {
   if (type != 7 || residence != 1) return fail(kInvalidArgument, "only float32 factors in the host's memory");
@@ -416,10 +458,13 @@ EXPORT int ncclGroupStart() {
 EXPORT int ncclGroupEnd() {
   if (group_depth == 0) return fail(kInvalidUsage, "no group was started");
   if (--group_depth > 0) return kSuccess;
-  std::map<void*, std::vector<Pending>> streams;
-  for (Pending& pending : group) streams[pending.stream].push_back(std::move(pending));
+  if (group.empty()) return kSuccess;
+  const Handle first = group.front().comm;
+  std::map<std::pair<void*, Handle>, std::vector<Pending>> streams;
+  for (Pending& pending : group) streams[{pending.stream, pending.comm}].push_back(std::move(pending));
   group.clear();
-  for (auto& [stream, pendings] : streams) {
+  int result = kSuccess;
+  for (auto& [where, pendings] : streams) {
     const Start together = [pendings = std::move(pendings)]() -> Poll {
       struct State {
         std::vector<Poll> messages;
@@ -443,9 +488,11 @@ EXPORT int ncclGroupEnd() {
         return state->messages.empty();
       };
     };
-    if (merak_standin::enqueue(stream, together) != 0) return kInvalidUsage;
+    const auto call = [stream = where.first, comm = where.second, together] { return put(comm, stream, together); };
+    if (!first->is_blocking) first->deferred.push_back(call);
+    else if (const int failed = call()) result = failed;
   }
-  return kSuccess;
+  return first->is_blocking ? result : kInProgress;
 }
 #ifndef STANDIN_WITHOUT_NEWER
 EXPORT int ncclCommShrink(void*, int*, int, void**, void*, int) { return kInvalidUsage; }

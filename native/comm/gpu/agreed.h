@@ -19,6 +19,15 @@ class AgreedCommunicator : public DeviceCommunicator {
     if (chosen_) chosen_->set_stream(stream);
   }
   bool enqueues_only() override { return chosen().enqueues_only(); }
+  bool agree(bool yes) override { return chosen().agree(yes); }
+  CapturedExchanges capture(const std::function<void()>& work) override { return chosen().capture(work); }
+  void launches(const CapturedExchanges& exchanges) override { chosen().launches(exchanges); }
+  void set_release(std::function<void()> release) override {
+    if (nccl_) nccl_->set_release(std::move(release));
+  }
+  void end() override {
+    if (chosen_) chosen_->end();
+  }
   void check() override { chosen().check(); }
   bool has_sent() const override { return !chosen_ || chosen_->has_sent(); }
   std::vector<ArenaHandle> handles() const override;

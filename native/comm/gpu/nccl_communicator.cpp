@@ -1,4 +1,4 @@
-// Streams, events and calls of NCCL; what watches them is in nccl_watch.cpp.
+// Streams, events and calls of NCCL; what watches them is in nccl_watch.cpp, what a CUDA graph asks of them in nccl_capture.cpp.
 #include "comm/gpu/nccl_communicator.h"
 
 #include <algorithm>  // find, all_of
@@ -52,7 +52,7 @@ NcclCommunicator::~NcclCommunicator() {
   driver().cuEventDestroy(ready_);
   driver().cuEventDestroy(done_);
   driver().cuStreamDestroy(own_stream_);
-  if (scratch_) driver().cuMemFree(scratch_);
+  for (CUdeviceptr memory : scratches_) driver().cuMemFree(memory);
 }
 
 std::vector<ArenaHandle> NcclCommunicator::handles() const {
@@ -104,12 +104,22 @@ ncclResult_t NcclCommunicator::find_sum(Group& group, float scale, ncclComm_t co
   return made;
 }
 
+void NcclCommunicator::begin(const char* operation, const Group* group, int peer) {
+  operation_ = operation;
+  operation_group_ = group;
+  operation_peer_ = peer;
+  waiting_since_ = seconds_now();
+}
+
 void NcclCommunicator::collective(Group& group, const char* name, const std::function<ncclResult_t(ncclComm_t, CUstream)>& enqueue) {
   device_.make_current();
-  operation_ = name;
-  operation_group_ = &group;
-  waiting_since_ = seconds_now();
-  progress_of(*progress_).calls[group.spec.id].store(++group.sequence);
+  begin(name, &group, -1);
+  if (is_capturing_) {
+    expect_joined(group.comm.get());
+    captured_.collectives[group.spec.id]++;
+  } else {
+    progress_of(*progress_).calls[group.spec.id].store(++group.sequence);
+  }
   if (!group.comm) {
     if (!group.has_id) throw CommError("comm/peer-lost", group.spec.ranks.front(), "rank " + std::to_string(group.spec.ranks.front()) + " was never connected");
     group.comm = std::make_unique<NcclComm>(static_cast<int>(group.spec.ranks.size()), group.id, group.index);
@@ -138,12 +148,12 @@ void NcclCommunicator::all_gather(int id, const void* input, void* output, size_
 std::byte* NcclCommunicator::scratch(size_t bytes) {
   if (bytes > scratch_bytes_) {
     device_.make_current();
-    if (scratch_) cuda::check(driver().cuMemFree(scratch_), "cuMemFree");
-    scratch_ = 0;
-    cuda::check(driver().cuMemAlloc(&scratch_, bytes), "cuMemAlloc");
+    CUdeviceptr memory = 0;
+    cuda::check(driver().cuMemAlloc(&memory, bytes), "cuMemAlloc");
+    scratches_.push_back(memory);
     scratch_bytes_ = bytes;
   }
-  return reinterpret_cast<std::byte*>(scratch_);
+  return reinterpret_cast<std::byte*>(scratches_.back());
 }
 
 void NcclCommunicator::copy_chunks(const void* from, size_t from_pitch, void* to, size_t to_pitch, size_t width, size_t height) {
@@ -225,6 +235,7 @@ void NcclCommunicator::finish(const void* key) {
 
 NcclCommunicator::Channel& NcclCommunicator::channel(int from, int to, int tag) {
   Channel& channel = channels_[{from, to, tag}];
+  if (is_capturing_) expect_joined(channel.comm.get());
   if (channel.comm) return channel;
   device_.make_current();
   // The sender makes the id; the receiver gets it with its first message, so it may have to wait for the sender here.
@@ -270,7 +281,7 @@ bool NcclCommunicator::has_sent() const {
 uint64_t NcclCommunicator::send(int peer, int tag, const void* data, size_t bytes) {
   Channel& c = channel(rank(), peer, tag);
   device_.make_current();
-  waiting_since_ = seconds_now();
+  begin("send", nullptr, peer);
   const Message message{data, bytes, static_cast<size_t>(c.tickets % kEvents)};
   cuda::check(driver().cuEventRecord(c.events[message.event], stream_), "cuEventRecord");
   // A receiver that is itself about to send must not be waited for.
@@ -282,25 +293,19 @@ uint64_t NcclCommunicator::send(int peer, int tag, const void* data, size_t byte
 void NcclCommunicator::wait_sent(int peer, int tag, uint64_t ticket) {
   Channel& c = channel(rank(), peer, tag);
   device_.make_current();
-  if (ticket == 0 || ticket + kEvents <= c.tickets) return;
-  operation_ = "send";
-  operation_group_ = nullptr;
-  operation_peer_ = peer;
-  waiting_since_ = seconds_now();
+  if (ticket <= c.settled || ticket + kEvents <= c.tickets) return;
+  begin("send", nullptr, peer);
   while (!c.queued.empty()) check();
   cuda::check(driver().cuStreamWaitEvent(stream_, c.events[static_cast<size_t>((ticket - 1) % kEvents)], 0), "cuStreamWaitEvent");
 }
 
 void NcclCommunicator::receive(int peer, int tag, void* data, size_t bytes) {
-  operation_ = "receive";
-  operation_group_ = nullptr;
-  operation_peer_ = peer;
-  waiting_since_ = seconds_now();
+  begin("receive", nullptr, peer);
   Channel& c = channel(peer, rank(), tag);
   device_.make_current();
   order(ready_, stream_, c.stream);
   // What was posted meanwhile goes on: the peer may wait for it before it sends.
-  c.comm->call("receive", [&](ncclComm_t comm) { return nccl().ncclRecv(data, bytes, ncclUint8, 0, comm, c.stream); }, [this] { check(); });
+  c.comm->call("receive", [&](ncclComm_t comm) { return nccl().ncclRecv(data, bytes, ncclUint8, 0, comm, c.stream); }, [this] { is_capturing_ ? watch() : check(); });
   order(done_, c.stream, stream_);
 }
 

@@ -3,7 +3,7 @@
 //
 // NCCL itself waits for a silent peer for ever. So every rank publishes in shared memory which calls it has made; while anything is waited
 // for, `check` looks at NCCL's asynchronous errors, at the peers' processes and at the clock, aborts what is on the device and names who is
-// absent. Unique ids travel as names of arenas: with the handles that the coordinator passes from worker to worker.
+// absent. A CUDA graph may hold the calls (nccl_capture.cpp): on all ranks, or on none. Unique ids travel as names of arenas: with the handles that the coordinator passes from worker to worker.
 #pragma once
 #include <deque>  // messages that wait for their channel
 #include <map>    // groups, channels
@@ -22,8 +22,12 @@ class NcclCommunicator : public DeviceCommunicator {
 
   int rank() const override { return shm_.rank(); }
   void set_stream(void* stream) override { stream_ = static_cast<cuda::CUstream>(stream); }
-  // Messages are on streams that a capture would have to be joined with.
-  bool enqueues_only() override { return false; }
+  bool enqueues_only() override { return true; }
+  bool agree(bool yes) override;
+  CapturedExchanges capture(const std::function<void()>& work) override;
+  void launches(const CapturedExchanges& exchanges) override;
+  void set_release(std::function<void()> release) override { release_ = std::move(release); }
+  void end() override;
   void check() override;
   bool has_sent() const override;
   std::vector<ArenaHandle> handles() const override;
@@ -66,13 +70,15 @@ class NcclCommunicator : public DeviceCommunicator {
     cuda::CUstream stream = nullptr;
     std::vector<cuda::CUevent> events;  // ring: the data is there; then, the message is taken
     std::deque<Message> queued;         // posted before the channel was ready
-    uint64_t tickets = 0;
+    uint64_t tickets = 0, settled = 0;  // posted; left before this step
   };
   using Key = std::tuple<int, int, int>;  // from, to, tag
 
   Group& group(int id);
   // The operation that multiplies by `scale` and sums, made once per communicator.
   static cuda::ncclResult_t find_sum(Group& group, float scale, cuda::ncclComm_t comm, cuda::ncclRedOp_t& op);
+  // What is waited for from now on; `group` null for a message, and then `peer`.
+  void begin(const char* operation, const Group* group, int peer);
   // Enqueues a collective; what it needs of the caller's stream is waited for, and the caller's stream waits for it.
   void collective(Group& group, const char* name, const std::function<cuda::ncclResult_t(cuda::ncclComm_t, cuda::CUstream)>& enqueue);
   Channel& channel(int from, int to, int tag);
@@ -82,6 +88,10 @@ class NcclCommunicator : public DeviceCommunicator {
   void order(cuda::CUevent event, cuda::CUstream before, cuda::CUstream after);
   std::byte* scratch(size_t bytes);
   void copy_chunks(const void* from, size_t from_pitch, void* to, size_t to_pitch, size_t width, size_t height);
+  // In a capture: what is not joined yet can take no call.
+  void expect_joined(cuda::NcclComm* comm) const;
+  // Lets the caller's stream come after `stream` where a capture holds it.
+  void join(cuda::CUstream stream);
   // Throws when a peer is gone, the time is up or somebody aborted.
   void watch();
   [[noreturn]] void fail(const char* code, int absent, const std::string& why);
@@ -97,11 +107,15 @@ class NcclCommunicator : public DeviceCommunicator {
   cuda::CUevent ready_ = nullptr, done_ = nullptr;
   std::map<const void*, cuda::CUevent> started_;
   bool is_starting_ = false;
-  cuda::CUdeviceptr scratch_ = 0;
+  std::vector<cuda::CUdeviceptr> scratches_;  // the last is in use; graphs may know the others
   size_t scratch_bytes_ = 0;
-  const char* operation_ = "nothing";  // last enqueued
+  const char* operation_ = nullptr;  // last enqueued
   const Group* operation_group_ = nullptr;
   int operation_peer_ = -1;
+  bool is_capturing_ = false, is_launched_ = false;  // the step under way: recorded; one graph
+  CapturedExchanges captured_;
+  uint32_t num_votes_ = 0;
+  std::function<void()> release_;
   double timeout_seconds_ = 100, waiting_since_ = 0;
   std::mutex abort_mutex_;
   std::string abort_reason_;

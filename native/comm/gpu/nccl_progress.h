@@ -13,6 +13,7 @@ namespace merak {
 struct NcclProgress {
   std::atomic<uint64_t> steps;               // counted by set_timeout, which comes with each step
   std::atomic<uint32_t> calls[kMaxGroups];  // collectives made, by group
+  std::atomic<uint32_t> words[2];           // of the last two votes: twice their number (from 1), plus 1 for a yes
 };
 
 inline NcclProgress& progress_of(const Arena& arena) { return *reinterpret_cast<NcclProgress*>(arena.data()); }

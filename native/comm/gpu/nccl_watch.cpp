@@ -1,5 +1,6 @@
 // What watches NCCL's exchanges: asynchronous errors, peers that are gone, the clock; who is absent; aborting.
 #include <cstdio>  // snprintf
+#include <thread>  // ending communicators
 
 #include "comm/gpu/nccl_communicator.h"
 #include "comm/gpu/nccl_progress.h"  // NcclProgress
@@ -39,6 +40,8 @@ void NcclCommunicator::set_timeout(double seconds) {
   timeout_seconds_ = seconds;
   shm_.set_timeout(seconds);
   waiting_since_ = seconds_now();
+  is_launched_ = false;
+  for (auto& [key, channel] : channels_) channel.settled = channel.tickets;
   progress_of(*progress_).steps.fetch_add(1);
 }
 
@@ -69,14 +72,23 @@ int NcclCommunicator::find_absent() const {
 }
 
 void NcclCommunicator::fail(const char* code, int absent, const std::string& why) {
-  // What is on the device would wait for ever, and with it whoever synchronises.
-  for (auto& [id, group] : groups_)
-    if (group.comm) group.comm->abort();
-  for (auto& [key, channel] : channels_)
-    if (channel.comm) channel.comm->abort();
-  std::string text = "rank " + std::to_string(rank()) + " waits for " + (absent < 0 ? "its peers" : "rank " + std::to_string(absent)) + " in " + operation_;
+  // What is on the device would wait for ever, and with it whoever synchronises. A capture has nothing there, and a graph to be rid of first.
+  if (!is_capturing_) end();
+  std::string text = "rank " + std::to_string(rank()) + " waits for " + (absent < 0 ? "its peers" : "rank " + std::to_string(absent)) + " in " + (operation_ ? operation_ : "nothing");
   if (operation_group_) text += " of " + describe_group(operation_group_->spec) + ", sequence number " + std::to_string(operation_group_->sequence);
   throw CommError(code, absent, text + ": " + why);
+}
+
+void NcclCommunicator::end() {
+  // All at once: one may end only when a graph has ended that waits in the calls of another.
+  std::vector<std::thread> threads;
+  const auto abort = [&](cuda::NcclComm* comm) {
+    if (comm) threads.emplace_back([comm] { comm->abort(); });
+  };
+  for (auto& [id, group] : groups_) abort(group.comm.get());
+  for (auto& [key, channel] : channels_) abort(channel.comm.get());
+  if (release_) release_();
+  for (std::thread& thread : threads) thread.join();
 }
 
 void NcclCommunicator::watch() {
@@ -100,7 +112,8 @@ void NcclCommunicator::check() {
     const ncclResult_t error = group.comm ? group.comm->async_error() : ncclSuccess;
     if (error != ncclSuccess && error != ncclInProgress) fail("comm/peer-lost", find_absent(), std::string("NCCL: ") + nccl().ncclGetErrorString(error));
   }
-  bool is_busy = driver().cuStreamQuery(own_stream_) == CUDA_ERROR_NOT_READY;
+  // A graph does not say where it is.
+  bool is_busy = driver().cuStreamQuery(is_launched_ ? stream_ : own_stream_) == CUDA_ERROR_NOT_READY;
   for (auto& [key, channel] : channels_) {
     const ncclResult_t error = channel.comm ? channel.comm->async_error() : ncclSuccess;
     if (error != ncclSuccess && error != ncclInProgress)

@@ -122,6 +122,8 @@ export interface GpuLibrary {
   readonly rejected: readonly { readonly path: string; readonly problem: string }[];
   /** Newer functions that it does not have, and that Merak does without. */
   readonly lacks: readonly string[];
+  /** What Merak does not use this version for, and why; '' where it does all. */
+  readonly caution: string;
 }
 
 export interface GpuDevice {

@@ -88,6 +88,12 @@ describe('the loader', () => {
     if (isBad) expect(nccl.rejected[0]?.problem).toContain('can deadlock');
   });
 
+  test.each([22105, 22203])('knows which versions of NCCL no CUDA graph can hold: %i', (version) => {
+    const { libraries } = among(ALL, { MERAK_STANDIN_NCCL_VERSION: `${version}` });
+    const nccl = gpuLibraries(libraries, true).find(({ name }) => name === 'NCCL')!;
+    expect(nccl.found?.includes('in CUDA graphs it stalls')).toBe(version < 22203);
+  });
+
   test('passes over compilers and products of a newer major version than the driver', () => {
     const older = among(ALL, { MERAK_STANDIN_CUDA_VERSION: '12080' });
     expect(named(older, 'NVRTC').rejected[0]?.problem).toBe("it is of CUDA 13.0, newer than the driver's 12.8");
