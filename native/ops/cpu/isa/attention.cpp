@@ -11,9 +11,9 @@
 namespace merak::MERAK_ISA {
 namespace {
 
-// transposed[c][j] = rows[j][c]; columns past num_keys are zero.
+// transposed[c][j] = rows[j][c]; the columns after num_keys up to a multiple of sixteen are zero.
 void transpose(const float* rows, int num_keys, int depth, size_t stride, float* transposed) {
-  const size_t ld = padded_keys(num_keys);
+  const size_t ld = leading(num_keys);
   for (int first = 0; first < num_keys; first += 16) {
     const int count = first + 16 < num_keys ? 16 : num_keys - first;
     int c = 0;
@@ -29,6 +29,11 @@ void transpose(const float* rows, int num_keys, int depth, size_t stride, float*
     for (; c < depth; c++)
       for (int j = 0; j < 16; j++) transposed[c * ld + first + j] = j < count ? rows[(first + j) * stride + c] : 0.0f;
   }
+}
+
+// The same rows nearer to each other.
+void gather(const float* rows, int num_rows, int depth, size_t stride, float* gathered) {
+  for (int r = 0; r < num_rows; r++) __builtin_memcpy(gathered + r * leading(depth), rows + r * stride, static_cast<size_t>(depth) * sizeof(float));
 }
 
 int round_up(int n) { return (n + 15) / 16 * 16; }
@@ -72,7 +77,7 @@ template <class Number>
     highest_lanes = larger(highest_lanes, row);
   }
   for (; j < padded; j += kLanes) {
-    const Lanes row = count_lanes(j) < seen ? load_lanes(scores + j) * scale : all_lanes(-kInfinity);
+    const Lanes row = first_lanes(seen - j, load_lanes(scores + j) * scale, -kInfinity);
     store_lanes(row, scores + j);
     highest_lanes = larger(highest_lanes, row);
   }
@@ -99,9 +104,8 @@ template <class Number>
     Lanes weight = exp_weight(load_lanes(scores + j) * scale - logsumexp);
     Lanes slope = weight * (load_lanes(slopes + j) - product) * scale;
     if (j + kLanes > seen) {
-      const IntLanes is_seen = count_lanes(j) < seen;
-      weight = is_seen ? weight : Lanes{};
-      slope = is_seen ? slope : Lanes{};
+      weight = first_lanes(seen - j, weight, 0.0f);
+      slope = first_lanes(seen - j, slope, 0.0f);
     }
     store_lanes(weight, weights + j);
     store_lanes(slope, gradient + j);
@@ -110,6 +114,44 @@ template <class Number>
     for (int j = 0; j < seen; j++)
       if (!mask[j]) weights[j] = gradient[j] = 0;
 }
+
+// Rows of queries that are taken together, from `first` on.
+struct Queries {
+  const AttentionHead& head;
+  int first, rows;
+
+  Queries(const AttentionHead& all, int from) : head(all), first(from), rows(from + kQueryBlock < all.num_queries ? kQueryBlock : all.num_queries - from) {}
+  int visible(int r) const { return visible_keys(head, first + r); }
+  int limit() const { return visible(rows - 1); }
+  // Where row r of the weights ends: zeros follow what it sees, as far as a group of rows or of keys (gemm) may read.
+  int written(int r) const {
+    const int far = visible(r) + kMostRows, most = limit();
+    return round_up(far < most ? far : most);
+  }
+  // The first row that sees a key.
+  int seen_from(int key) const {
+    const int row = head.causal ? key - (head.num_keys - head.num_queries) - first : 0;
+    return row < 0 ? 0 : row;
+  }
+};
+
+// The products' bands (gemm): scores are wanted where keys are seen, weights are zeros where they are not.
+struct ByQuery : Queries {
+  int columns(int r) const { return visible(r); }
+  int depth_from(int) const { return 0; }
+  int depth_to(int) const { return head.depth; }
+};
+struct OverKeys : Queries {
+  int columns(int) const { return head.depth; }
+  int depth_from(int) const { return 0; }
+  int depth_to(int r) const { return visible(r); }
+};
+struct OverQueries : Queries {
+  int first_key;
+  int columns(int) const { return head.depth; }
+  int depth_from(int key) const { return seen_from(first_key + key); }
+  int depth_to(int) const { return rows; }
+};
 
 }  // namespace
 
@@ -130,70 +172,70 @@ void write_head_rows(const float* rows, size_t ld, int num_rows, int depth, cons
 
 void attention(const AttentionHead& head, const float* q, const float* k, const float* v, void* out, float* logsumexp,
                float* workspace) {
-  const size_t ld = padded_keys(head.num_keys);
+  const size_t ld = leading(head.num_keys), ld_depth = leading(head.depth);
   float* keys = workspace;                      // [depth, ld]
   float* tile = keys + ld * head.depth;         // [kQueryBlock, ld]
-  float* mixed = tile + ld * kQueryBlock;       // [kQueryBlock, depth]
+  float* values = tile + ld * kQueryBlock;      // [num_keys, ld_depth]
+  float* mixed = values + ld_depth * head.num_keys;  // [kQueryBlock, ld_depth]
   transpose(k, head.num_keys, head.depth, head.stride, keys);
+  gather(v, head.num_keys, head.depth, head.stride, values);
   for (int first = 0; first < head.num_queries; first += kQueryBlock) {
-    const int rows = first + kQueryBlock < head.num_queries ? kQueryBlock : head.num_queries - first;
-    const int limit = visible_keys(head, first + rows - 1);
-    const int padded = round_up(limit);
-    gemm(rows, padded, head.depth, q + first * head.stride, head.stride, 1, keys, ld, tile, ld, false);
+    const Queries block(head, first);
+    gemm(block.rows, round_up(block.limit()), ByQuery{block}, q + first * head.stride, head.stride, 1, keys, ld, tile, ld, false);
     float factors[kQueryBlock];
-    for (int r = 0; r < rows; r++) {
+    for (int r = 0; r < block.rows; r++) {
       float* scores = tile + r * ld;
-      factors[r] = softmax(head, first + r, scores, padded, logsumexp + first + r, scores);
+      factors[r] = softmax(head, first + r, scores, block.written(r), logsumexp + first + r, scores);
     }
-    gemm(rows, head.depth, limit, tile, ld, 1, v, head.stride, mixed, head.depth, false);
-    write_rows(mixed, static_cast<size_t>(head.depth), rows, head.depth, factors, head.narrow_out, out, first, head.out_stride);
+    gemm(block.rows, head.depth, OverKeys{block}, tile, ld, 1, values, ld_depth, mixed, ld_depth, false);
+    write_rows(mixed, ld_depth, block.rows, head.depth, factors, head.narrow_out, out, first, head.out_stride);
   }
 }
 
 void attention_grad(const AttentionHead& head, const float* dy, const float* q, const float* k, const float* v,
                     const void* out, const float* logsumexp, void* dq, void* dk, void* dv, float* workspace) {
-  const size_t ld = padded_keys(head.num_keys);
-  float* keys = workspace;                           // [depth, ld]
-  float* values = keys + ld * head.depth;            // [depth, ld]
-  float* weights = values + ld * head.depth;         // [kQueryBlock, ld]
-  float* slopes = weights + ld * kQueryBlock;        // [kQueryBlock, ld]
-  float* key_sums = slopes + ld * kQueryBlock;       // [num_keys, depth]
-  float* value_sums = key_sums + ld * head.depth;    // [num_keys, depth]
-  float* query_sums = value_sums + ld * head.depth;  // [kQueryBlock, depth]
+  const size_t ld = leading(head.num_keys), ld_depth = leading(head.depth), tall = ld_depth * head.num_keys;
+  float* keys = workspace;                      // [depth, ld]
+  float* values = keys + ld * head.depth;       // [depth, ld]
+  float* weights = values + ld * head.depth;    // [kQueryBlock, ld]
+  float* slopes = weights + ld * kQueryBlock;   // [kQueryBlock, ld]
+  float* key_rows = slopes + ld * kQueryBlock;  // [num_keys, ld_depth]
+  float* key_sums = key_rows + tall;            // [num_keys, ld_depth]
+  float* value_sums = key_sums + tall;          // [num_keys, ld_depth]
+  float* query_sums = value_sums + tall;        // [kQueryBlock, ld_depth]
   transpose(k, head.num_keys, head.depth, head.stride, keys);
   transpose(v, head.num_keys, head.depth, head.stride, values);
+  gather(k, head.num_keys, head.depth, head.stride, key_rows);
   int covered = 0;  // keys whose sums have begun
   for (int first = 0; first < head.num_queries; first += kQueryBlock) {
-    const int rows = first + kQueryBlock < head.num_queries ? kQueryBlock : head.num_queries - first;
-    const int limit = visible_keys(head, first + rows - 1);
-    const int padded = round_up(limit);
+    const Queries block(head, first);
+    const int limit = block.limit(), padded = round_up(limit);
     const size_t at = first * head.stride;
     const float* slope = dy + first * head.out_stride;
-    gemm(rows, padded, head.depth, q + at, head.stride, 1, keys, ld, weights, ld, false);
-    gemm(rows, padded, head.depth, slope, head.out_stride, 1, values, ld, slopes, ld, false);
-    for (int r = 0; r < rows; r++) {
+    gemm(block.rows, padded, ByQuery{block}, q + at, head.stride, 1, keys, ld, weights, ld, false);
+    gemm(block.rows, padded, ByQuery{block}, slope, head.out_stride, 1, values, ld, slopes, ld, false);
+    for (int r = 0; r < block.rows; r++) {
       const size_t out_at = (first + r) * head.out_stride;
       const float product = head.narrow_out ? dot(dy + out_at, static_cast<const uint16_t*>(out) + out_at, head.depth)
                                             : dot(dy + out_at, static_cast<const float*>(out) + out_at, head.depth);
       float *p = weights + r * ld, *s = slopes + r * ld;
-      softmax_slope(head, first + r, p, s, padded, logsumexp[first + r], product, p, s);
+      softmax_slope(head, first + r, p, s, block.written(r), logsumexp[first + r], product, p, s);
     }
-    gemm(rows, head.depth, limit, slopes, ld, 1, k, head.stride, query_sums, head.depth, false);
-    write_rows(query_sums, static_cast<size_t>(head.depth), rows, head.depth, nullptr, head.narrow_gradient, dq, first, head.stride);
+    gemm(block.rows, head.depth, OverKeys{block}, slopes, ld, 1, key_rows, ld_depth, query_sums, ld_depth, false);
+    write_rows(query_sums, ld_depth, block.rows, head.depth, nullptr, head.narrow_gradient, dq, first, head.stride);
     // Keys seen for the first time start their sums, the others add to them.
     const auto add = [&](const float* scores, const float* rows_of, size_t stride, float* sums) {
-      gemm(covered, head.depth, rows, scores, 1, ld, rows_of, stride, sums, head.depth, true);
-      gemm(limit - covered, head.depth, rows, scores + covered, 1, ld, rows_of, stride, sums + static_cast<size_t>(covered) * head.depth,
-           head.depth, false);
+      gemm(covered, head.depth, OverQueries{block, 0}, scores, 1, ld, rows_of, stride, sums, ld_depth, true);
+      gemm(limit - covered, head.depth, OverQueries{block, covered}, scores + covered, 1, ld, rows_of, stride, sums + covered * ld_depth, ld_depth,
+           false);
     };
     add(weights, slope, head.out_stride, value_sums);
     add(slopes, q + at, head.stride, key_sums);
     covered = limit;
   }
-  for (size_t i = static_cast<size_t>(covered) * head.depth; i < static_cast<size_t>(head.num_keys) * head.depth; i++)
-    key_sums[i] = value_sums[i] = 0;
-  write_rows(key_sums, static_cast<size_t>(head.depth), head.num_keys, head.depth, nullptr, head.narrow_gradient, dk, 0, head.stride);
-  write_rows(value_sums, static_cast<size_t>(head.depth), head.num_keys, head.depth, nullptr, head.narrow_gradient, dv, 0, head.stride);
+  for (size_t i = covered * ld_depth; i < tall; i++) key_sums[i] = value_sums[i] = 0;
+  write_rows(key_sums, ld_depth, head.num_keys, head.depth, nullptr, head.narrow_gradient, dk, 0, head.stride);
+  write_rows(value_sums, ld_depth, head.num_keys, head.depth, nullptr, head.narrow_gradient, dv, 0, head.stride);
 }
 
 }  // namespace merak::MERAK_ISA

@@ -29,14 +29,15 @@ static inline int visible_keys(const AttentionHead& head, int i) {
 }
 
 constexpr int kQueryBlock = 48;
-// Columns of a score tile: keys rounded up to a whole cache line.
-static inline size_t padded_keys(int num_keys) { return (static_cast<size_t>(num_keys) + 15) / 16 * 16; }
+// Floats from row to row of a workspace's matrix of `n` columns: an odd number of cache lines, so that a column's rows lie in different
+// sets of the first cache.
+static inline size_t leading(int n) { return ((static_cast<size_t>(n) + 15) / 16 | 1) * 16; }
 // Floats of workspace that one head needs.
 static inline size_t attention_workspace(int num_keys, int depth) {
-  return padded_keys(num_keys) * static_cast<size_t>(kQueryBlock + depth) + static_cast<size_t>(kQueryBlock) * static_cast<size_t>(depth);
+  return leading(num_keys) * static_cast<size_t>(kQueryBlock + depth) + static_cast<size_t>(num_keys + kQueryBlock) * leading(depth);
 }
 static inline size_t attention_grad_workspace(int num_keys, int depth) {
-  return padded_keys(num_keys) * static_cast<size_t>(2 * kQueryBlock + 4 * depth) + static_cast<size_t>(kQueryBlock) * static_cast<size_t>(depth);
+  return leading(num_keys) * static_cast<size_t>(2 * (kQueryBlock + depth)) + static_cast<size_t>(3 * num_keys + kQueryBlock) * leading(depth);
 }
 
 }  // namespace merak
