@@ -79,6 +79,9 @@ export const variants = [
   { source: 'softmax', macros: { LOGARITHM: 0 } },
   { source: 'softmax', macros: { LOGARITHM: 1 } },
   ...[0, 1, 2, 3].map((KIND) => ({ source: 'optimizer', macros: { KIND, NESTEROV: 1, CENTERED: 1 } })),
+  ...[2, 3].map((KIND) => ({ source: 'optimizer', macros: { KIND, NESTEROV: 1, CENTERED: 1, ROUNDED: 'bf16' } })),
+  { source: 'optimizer', macros: { KIND: 3, NESTEROV: 0, CENTERED: 0, ROUNDED: 'f16' } },
+  ...['bf16', 'f16'].map((TO) => ({ source: 'rounded_weights', macros: { TO } })),
 ];
 
 const float = (...shape) => ({ shape, dtype: 'float32' });

@@ -9,6 +9,7 @@
 #include "addon/convert.h"          // JavaScript values
 #include "addon/plan.h"             // to_executable_of
 #include "cuda/backend.h"           // make_kernel_on
+#include "cuda/rounded_weights.h"   // RoundedWeights
 #include "engine/aligned.h"         // buffers
 #include "engine/compile.h"         // workspace_of
 #include "engine/registry.h"        // compile_kernel
@@ -110,15 +111,17 @@ Napi::Value run_kernel(const Napi::CallbackInfo& info) {
   });
 }
 
-// workspace(executable, {persistentSpaces}, threads, capability?) -> {scratchBytes, keptBytes}; of a card with a capability (80, 90), which
-// need not be there, else of the processor.
+// workspace(executable, {persistentSpaces}, threads, capability?) -> {scratchBytes, keptBytes, roundedWeights: [{offset, bytes}]}; of a card with a
+// capability (80, 90), which need not be there, else of the processor.
 Napi::Value workspace(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const Executable executable = to_executable_of(info[0].As<Napi::Object>(), info[1].As<Napi::Object>());
     const int threads = std::max(1, info[2].ToNumber().Int32Value());
     std::unique_ptr<cuda::Device> card;
     if (info[3].IsNumber()) card = cuda::Device::planned(info[3].ToNumber().Int32Value());
-    const KernelMaker make = [&](const NodeSpec& spec) {
+    const std::shared_ptr<cuda::RoundedWeights> rounded = card ? cuda::RoundedWeights::make(nullptr) : nullptr;
+    const KernelMaker make = [&](NodeSpec spec) {
+      spec.rounded = rounded;
       return card ? cuda::make_kernel_on(spec, *card, [](const std::string&) {}) : compile_kernel(spec);
     };
     Workspace result;
@@ -136,6 +139,14 @@ Napi::Value workspace(const Napi::CallbackInfo& info) {
     Napi::Object object = Napi::Object::New(info.Env());
     object.Set("scratchBytes", static_cast<double>(result.scratch_bytes));
     object.Set("keptBytes", static_cast<double>(result.kept_bytes));
+    Napi::Array weights = Napi::Array::New(info.Env());
+    for (const auto& [offset, bytes] : rounded ? rounded->bytes() : std::map<int64_t, size_t>()) {
+      Napi::Object weight = Napi::Object::New(info.Env());
+      weight.Set("offset", static_cast<double>(offset));
+      weight.Set("bytes", static_cast<double>(bytes));
+      weights.Set(weights.Length(), weight);
+    }
+    object.Set("roundedWeights", weights);
     return object;
   });
 }

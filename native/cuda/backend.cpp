@@ -13,6 +13,7 @@
 #include "cuda/index_readers.h"        // IndexReaders
 #include "cuda/memory.h"               // device_memory
 #include "cuda/peers.h"                // CudaPeers
+#include "cuda/rounded_weights.h"      // RoundedWeights
 #include "cuda/step_graph.h"           // StepGraph
 #include "engine/engine.h"             // LoadedExecutable, StepInput
 #include "engine/error.h"              // EngineError
@@ -28,6 +29,7 @@ struct ExecutableState {
   std::vector<std::unique_ptr<FiniteCheck>> checks;  // by chunk
   std::unique_ptr<StepGraph> graph;
   bool updates = false;
+  bool only_updates = false;  // changes parameters by updates of whole ones, if at all
 };
 
 class CudaBackend : public Backend {
@@ -35,7 +37,8 @@ class CudaBackend : public Backend {
   explicit CudaBackend(std::shared_ptr<Device> device)
       : device_(current(std::move(device))),
         step_(device_memory(device_, "the step's state", sizeof(MerakStep))),
-        host_step_(pinned_memory(device_, sizeof(MerakStep))) {}
+        host_step_(pinned_memory(device_, sizeof(MerakStep))),
+        rounded_(RoundedWeights::make(device_)) {}
 
   ~CudaBackend() override {
     device_->make_current();
@@ -49,7 +52,12 @@ class CudaBackend : public Backend {
   }
   Memory allocate_staging(size_t bytes) override { return pinned_memory(device_, bytes); }
   size_t resident_bytes(const Memory& memory) const override { return memory.bytes; }
-  size_t own_bytes() const override { return step_.bytes + norms_.bytes + (optimizer_ ? optimizer_->bytes() : 0); }
+  size_t own_bytes() const override {
+    size_t bytes = step_.bytes + norms_.bytes + (optimizer_ ? optimizer_->bytes() : 0);
+    if (rounded_)
+      for (const auto& [offset, taken] : rounded_->bytes()) bytes += taken;
+    return bytes;
+  }
 
   void write(std::byte* to, const void* from, size_t bytes) override {
     idle();
@@ -63,7 +71,9 @@ class CudaBackend : public Backend {
   std::unique_ptr<Kernel> compile(const NodeSpec& spec) override {
     device_->make_current();
     index_readers_.add(spec);
-    return make_kernel_on(spec, *device_, [this, &spec](const std::string& reason) {
+    NodeSpec with_copies = spec;
+    with_copies.rounded = rounded_;
+    return make_kernel_on(with_copies, *device_, [this, &spec](const std::string& reason) {
       if (told_.insert(spec.kernel).second)
         std::fprintf(stderr, "merak: %s; it runs on the processor, and steps with it are not captured as a CUDA graph\n", reason.c_str());
     });
@@ -91,7 +101,8 @@ class CudaBackend : public Backend {
       for (const CompiledNode& node : program.nodes)
         enqueues_only = enqueues_only && node.kernel->enqueues_only() && (!node.first || node.first->enqueues_only());
     state->graph = std::make_unique<StepGraph>(stream_, peers_, enqueues_only);
-    if (state->updates && !optimizer_) optimizer_ = std::make_unique<Optimizer>(*device_, *plan_, persistent_);
+    state->only_updates = only_updates(executable);
+    settle_copies(state->updates);
     if (state->updates && plan_->needs_norm() && !norms_.data)
       norms_ = device_memory(device_, "norms", sizeof(double) * (1 + static_cast<size_t>(plan_->world_size())));
     executable.backend_state = state;
@@ -101,6 +112,7 @@ class CudaBackend : public Backend {
     device_->make_current();
     const auto state = std::static_pointer_cast<ExecutableState>(executable.backend_state);
     begin(input, update);
+    bring_up_copies(*state, executable.changes_parameters, context.run);
     makes_norm_ = state->updates && plan_->needs_norm();
     context.stream = stream_;
     context.device_step = device_step();
@@ -193,6 +205,30 @@ class CudaBackend : public Backend {
     check(driver().cuMemsetD32Async(address_of(field), std::bit_cast<unsigned>(value), 1, stream_), "cuMemsetD32Async");
   }
 
+  // Whether nothing but the update writes parameters. An update of the optimizer in pieces is followed by a gather of float32 weights.
+  bool only_updates(const LoadedExecutable& executable) const {
+    for (const Instruction& instruction : executable.plan.schedule)
+      if (instruction.op == Op::reduce_state) return false;
+    return written_parameters(executable.plan).empty() && !plan_->shards_optimizer();
+  }
+
+  // Between steps, where an executable has come: the weights that are kept in 16 bits, and who writes them.
+  void settle_copies(bool updates) {
+    stream_.wait();
+    const bool have_changed = rounded_ && rounded_->settle(*plan_, persistent_);
+    const bool is_new = updates && !optimizer_;
+    if (is_new) optimizer_ = std::make_unique<Optimizer>(*device_, *plan_, persistent_, rounded_ ? rounded_->type() : std::nullopt);
+    if (optimizer_ && rounded_ && (have_changed || is_new)) are_copies_written_ = optimizer_->keep(*rounded_);
+  }
+
+  // Weights in 16 bits, before a step and outside its graph: only the host knows whether they are stale.
+  void bring_up_copies(const ExecutableState& state, bool changes_parameters, uint64_t run) {
+    if (!rounded_) return;
+    // A step that changes parameters counts as a state of its own (RunContext::run) and begins in the one before.
+    rounded_->bring_up(changes_parameters ? run - 1 : run, stream_);
+    if (changes_parameters && state.only_updates && are_copies_written_) rounded_->follow(run);
+  }
+
   void idle() {
     device_->make_current();
     stream_.wait();
@@ -221,6 +257,8 @@ class CudaBackend : public Backend {
   IndexReaders index_readers_;
   Stream stream_;
   Memory step_, host_step_, norms_;
+  std::shared_ptr<RoundedWeights> rounded_;  // null: products round at each use
+  bool are_copies_written_ = false;          // by the optimizer
   std::unique_ptr<Optimizer> optimizer_;
   const RankPlan* plan_ = nullptr;
   std::byte* persistent_ = nullptr;

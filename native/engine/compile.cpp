@@ -117,7 +117,15 @@ NodeSpec starting(NodeSpec spec) {
   return spec;
 }
 
-bool meet(const GradientRange& a, const GradientRange& b) { return a.begin < b.end && b.begin < a.end; }
+bool meet(const ByteRange& a, const ByteRange& b) { return a.begin < b.end && b.begin < a.end; }
+
+ByteRange range_of(const ProgramValue& value) { return {value.offset, value.offset + static_cast<int64_t>(value.type.bytes())}; }
+
+// The byte of a value among the parameters where it is one that nobody writes, else -1.
+int64_t parameter_at(const ProgramValue& value, const std::vector<ByteRange>& written) {
+  const auto is_over = [&](const ByteRange& range) { return meet(range, range_of(value)); };
+  return value.space == Space::parameters && std::none_of(written.begin(), written.end(), is_over) ? value.offset : -1;
+}
 
 GradientRange range_of(const CompiledNode& node, const Program& program) {
   const int64_t begin = node.outputs[0].offset;
@@ -135,6 +143,17 @@ void check_bounds(const ProgramValue& value, const Spaces& spaces, const Program
 
 }  // namespace
 
+std::vector<ByteRange> written_parameters(const Executable& executable) {
+  std::vector<ByteRange> written;
+  for (const Program& program : executable.programs)
+    for (const ProgramNode& node : program.nodes)
+      for (const int output : node.outputs) {
+        const ProgramValue& value = program.values[static_cast<size_t>(output)];
+        if (value.space == Space::parameters) written.push_back(range_of(value));
+      }
+  return written;
+}
+
 bool writes_parameters(const Program& program) {
   for (const ProgramNode& node : program.nodes)
     for (const int output : node.outputs)
@@ -142,7 +161,8 @@ bool writes_parameters(const Program& program) {
   return false;
 }
 
-CompiledProgram compile_program(const Program& program, const Spaces& spaces, bool repeats, const std::shared_ptr<KeptWeights>& kept, const KernelMaker& make) {
+CompiledProgram compile_program(const Program& program, const Spaces& spaces, bool repeats, const std::shared_ptr<KeptWeights>& kept,
+                                const std::vector<ByteRange>& written, const KernelMaker& make) {
   Rewriter rewriter(program);
   rewriter.rewrite();
   CompiledProgram compiled;
@@ -152,7 +172,11 @@ CompiledProgram compile_program(const Program& program, const Spaces& spaces, bo
   for (size_t i = 0; i < rewriter.nodes().size(); i++) {
     if (rewriter.dropped(i)) continue;
     const ProgramNode& node = rewriter.nodes()[i];
-    NodeSpec spec{node.kernel, node.scope, {}, node.input_names, {}, node.attrs, nullptr};
+    NodeSpec spec;
+    spec.kernel = node.kernel;
+    spec.scope = node.scope;
+    spec.input_names = node.input_names;
+    spec.attrs = node.attrs;
     CompiledNode result;
     result.node = static_cast<int>(i);
     result.input_values = node.inputs;
@@ -160,6 +184,7 @@ CompiledProgram compile_program(const Program& program, const Spaces& spaces, bo
     for (const int id : node.inputs) {
       check_bounds(program.values[id], spaces, node);
       spec.inputs.push_back(program.values[id].type);
+      spec.parameter_at.push_back(parameter_at(program.values[id], written));
       result.inputs.push_back(place_of(program.values[id]));
     }
     for (const int id : node.outputs) {
@@ -167,9 +192,9 @@ CompiledProgram compile_program(const Program& program, const Spaces& spaces, bo
       spec.outputs.push_back(program.values[id].type);
       result.outputs.push_back(place_of(program.values[id]));
     }
-    if (const ProgramValue* weight = weights.of(node)) {
+    const ProgramValue* weight = weights.of(node);
+    if (weight && spec.parameter_at[1] >= 0) {
       spec.attrs.values["weightStays"] = repeats || weights.num_readers(*weight) > 1;
-      spec.weight_at = weight->offset;
       spec.kept = kept;
     }
     result.kernel = make(spec);
@@ -205,9 +230,10 @@ bool changes_parameters(const Executable& executable) {
 Workspace workspace_of(const Executable& executable, const KernelMaker& make) {
   const bool repeats = executable.num_micro_batches > 1 || !changes_parameters(executable);
   const auto kept = std::make_shared<KeptWeights>();
+  const std::vector<ByteRange> written = written_parameters(executable);
   Workspace workspace;
   for (const Program& program : executable.programs) {
-    const CompiledProgram compiled = compile_program(program, executable.spaces, repeats, kept, make);
+    const CompiledProgram compiled = compile_program(program, executable.spaces, repeats, kept, written, make);
     workspace.scratch_bytes = std::max(workspace.scratch_bytes, compiled.scratch_bytes);
     workspace.kept_bytes += kept_bytes(compiled);
   }

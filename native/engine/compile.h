@@ -32,15 +32,24 @@ struct CompiledProgram {
   bool starts = false;       // the next run is its first of the step
 };
 
+// Bytes [begin, end) of a persistent space.
+struct ByteRange {
+  int64_t begin, end;
+};
+
 // Whether a node of the program writes to a parameter.
 bool writes_parameters(const Program& program);
+// The parameters that programs of the executable write.
+std::vector<ByteRange> written_parameters(const Executable& executable);
 
 // Makes the kernel of a node; throws as compile_kernel (engine/registry.h), which is the processor's.
 using KernelMaker = std::function<std::unique_ptr<Kernel>(const NodeSpec&)>;
 
 // `repeats`: the program runs several times before parameters change, so that products may keep a weight in the layout they like.
-// `kept`: one for all programs of an executable. `program` must outlive the result. Throws Unsupported or std::runtime_error naming the node.
-CompiledProgram compile_program(const Program& program, const Spaces& spaces, bool repeats, const std::shared_ptr<KeptWeights>& kept, const KernelMaker& make);
+// `kept` and `written`: one for all programs of an executable. `program` must outlive the result. Throws Unsupported or std::runtime_error
+// naming the node.
+CompiledProgram compile_program(const Program& program, const Spaces& spaces, bool repeats, const std::shared_ptr<KeptWeights>& kept,
+                                const std::vector<ByteRange>& written, const KernelMaker& make);
 
 // What the kernels of a program keep from run to run.
 size_t kept_bytes(const CompiledProgram& program);
@@ -56,10 +65,8 @@ struct Workspace {
 // `executable` has the persistent spaces of its plan. Depends on the number of OpenMP threads of the calling thread.
 Workspace workspace_of(const Executable& executable, const KernelMaker& make);
 
-// Bytes [begin, end) of `gradients`.
-struct GradientRange {
-  int64_t begin, end;
-};
+// Bytes of `gradients`.
+using GradientRange = ByteRange;
 // Settles who starts which gradient: where two programs would start the same one, neither does. What is left must be zeroed before a
 // step, ascending and disjoint.
 std::vector<GradientRange> settle_gradient_starts(std::vector<CompiledProgram>& programs, int64_t gradient_bytes);

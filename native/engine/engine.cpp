@@ -77,10 +77,11 @@ std::vector<ArenaHandle> Engine::load(Executable executable) {
   LoadedExecutable& placed = executables_.emplace(name, std::move(loaded)).first->second;
   placed.programs.resize(kNumProgramKinds * num_chunks);
   const auto kept = std::make_shared<KeptWeights>();
+  const std::vector<ByteRange> written = written_parameters(placed.plan);
   const KernelMaker make = [this](const NodeSpec& spec) { return backend_->compile(spec); };
   try {
     for (const Program& program : placed.plan.programs) {
-      CompiledProgram compiled = compile_program(program, placed.plan.spaces, placed.plan.num_micro_batches > 1 || !placed.changes_parameters, kept, make);
+      CompiledProgram compiled = compile_program(program, placed.plan.spaces, placed.plan.num_micro_batches > 1 || !placed.changes_parameters, kept, written, make);
       placed.scratch_bytes = std::max(placed.scratch_bytes, compiled.scratch_bytes);
       placed.max_pointers = std::max(placed.max_pointers, compiled.max_pointers);
       placed.programs[static_cast<size_t>(program.index())] = std::move(compiled);

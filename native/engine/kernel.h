@@ -55,6 +55,9 @@ struct Attrs {
 };
 
 class KeptWeights;
+namespace cuda {
+class RoundedWeights;
+}
 
 struct NodeSpec {
   std::string kernel;
@@ -63,9 +66,12 @@ struct NodeSpec {
   std::vector<std::string> input_names;
   std::vector<TensorType> outputs;
   Attrs attrs;
-  // Where a right operand that stays (attribute weightStays) is kept packed, and its place among the parameters; null: by the kernel.
+  // Where a right operand that stays (attribute weightStays) is kept packed; null: by the kernel.
   std::shared_ptr<KeptWeights> kept;
-  int64_t weight_at = 0;
+  // Of each input: its byte among the parameters, where it is one that no program of the executable writes; else -1. Empty: nothing known.
+  std::vector<int64_t> parameter_at;
+  // On a CUDA device: where weights are kept in 16 bits; null: they are rounded at each use.
+  std::shared_ptr<cuda::RoundedWeights> rounded;
   // Index of the input called `name`, or -1.
   int input(const std::string& name) const;
 };

@@ -14,11 +14,17 @@ export interface RankMemory {
   readonly peakBytes: number;
 }
 
-/** The executables of a rank share one scratch, and keep their packed weights each for itself. */
+/** The executables of a rank share one scratch and weights in 16 bits, and keep their packed weights each for itself. */
 export function workspaceBytes(executables: readonly Pick<Executable, 'workspace'>[]): number {
-  const scratch = Math.max(0, ...executables.map(({ workspace }) => workspace?.scratchBytes ?? 0));
-  return executables.reduce((sum, { workspace }) => sum + (workspace?.keptBytes ?? 0), scratch);
+  const workspaces = executables.flatMap(({ workspace }) => workspace ?? []);
+  const scratch = Math.max(0, ...workspaces.map(({ scratchBytes }) => scratchBytes));
+  const rounded = new Map(
+    workspaces.flatMap((one) => one.roundedWeights.map(({ offset, bytes }) => [offset, bytes] as const)),
+  );
+  return sum([scratch, ...workspaces.map(({ keptBytes }) => keptBytes), ...rounded.values()]);
 }
+
+const sum = (bytes: readonly number[]) => bytes.reduce((all, one) => all + one, 0);
 
 export function rankMemory(plan: RankPlan): RankMemory {
   const sizes = (spaces: readonly SpacePlan[], prefix: string) =>

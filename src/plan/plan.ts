@@ -258,6 +258,8 @@ export interface Executable {
 export interface Workspace {
   readonly scratchBytes: number;
   readonly keptBytes: number;
+  /** On a card: weights kept in 16 bits, by their byte among the parameters. All executables of a rank read the same copy. */
+  readonly roundedWeights: readonly { readonly offset: number; readonly bytes: number }[];
 }
 
 /** Asks the device what an executable's kernels will take there. */

@@ -10,9 +10,16 @@ export interface ShardWorkspace {
   /** Weights as products like them, where several micro-batches use them; those of a recomputing forward pass come on top. */
   readonly keptBytes: number;
   readonly recomputingBytes: number;
+  /** Weights in 16 bits, however many micro-batches use them. */
+  readonly roundedBytes: number;
 }
 
-export const NO_WORKSPACE: ShardWorkspace = { scratchBytes: 0, keptBytes: 0, recomputingBytes: 0 };
+export const NO_WORKSPACE: ShardWorkspace = {
+  scratchBytes: 0,
+  keptBytes: 0,
+  recomputingBytes: 0,
+  roundedBytes: 0,
+};
 
 /** @param persistentBytes of the shard's parameters as the programs address them */
 export function shardWorkspace(
@@ -30,7 +37,12 @@ export function shardWorkspace(
     workspaceOf(executable(some, spaces, totalBytes), { persistentSpaces: persistent.spaces });
   const all = ask(programs);
   const forward = ask(programs.filter(({ kind }) => kind === 'forward'));
-  return { scratchBytes: all.scratchBytes, keptBytes: all.keptBytes, recomputingBytes: forward.keptBytes };
+  return {
+    scratchBytes: all.scratchBytes,
+    keptBytes: all.keptBytes,
+    recomputingBytes: forward.keptBytes,
+    roundedBytes: all.roundedWeights.reduce((sum, { bytes }) => sum + bytes, 0),
+  };
 }
 
 /** Of two micro-batches that train, so that what is kept between them counts. */

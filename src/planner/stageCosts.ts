@@ -146,7 +146,8 @@ export function stageCosts(input: StageCostsInput): StageCosts {
     const isShort = 2 * (arenas + held * backwardBytes) > memoryLimitBytes;
     if (isShort) kernels ??= workspaceSums(shards);
     const taken = isShort && kernels !== undefined ? kernels : NO_KERNELS;
-    const fixed = arenas + taken.scratch(from, to) + (numMicroBatches > 1 ? taken.kept(from, to) : 0);
+    const weights = taken.rounded(from, to) + (numMicroBatches > 1 ? taken.kept(from, to) : 0);
+    const fixed = arenas + taken.scratch(from, to) + weights;
     const again = numMicroBatches > 1 ? taken.recomputing(from, to) : 0;
     const atMost = memoryLimitBytes - fixed - backwardBytes;
     let kept = backwardBytes;
@@ -192,9 +193,10 @@ interface WorkspaceSums {
   readonly scratch: OfRun;
   readonly kept: OfRun;
   readonly recomputing: OfRun;
+  readonly rounded: OfRun;
 }
 
-const NO_KERNELS: WorkspaceSums = { scratch: () => 0, kept: () => 0, recomputing: () => 0 };
+const NO_KERNELS: WorkspaceSums = { scratch: () => 0, kept: () => 0, recomputing: () => 0, rounded: () => 0 };
 
 function workspaceSums(shards: readonly ShardProfile[]): WorkspaceSums {
   const all = shards.map(({ workspace }) => workspace());
@@ -206,6 +208,7 @@ function workspaceSums(shards: readonly ShardProfile[]): WorkspaceSums {
     scratch: runMaximum(all.map(({ scratchBytes }) => scratchBytes)),
     kept: total(all.map(({ keptBytes }) => keptBytes)),
     recomputing: total(all.map(({ recomputingBytes }) => recomputingBytes)),
+    rounded: total(all.map(({ roundedBytes }) => roundedBytes)),
   };
 }
 

@@ -6,8 +6,8 @@
 // Nodes of a graph run as soon as those they depend on are done, the latest captured first: what a capture forgot to order shows. What a card
 // forbids while a stream is captured (waiting, allocating, waiting for an event from outside) fails, and ends the capture.
 // MERAK_STANDIN_DEVICES (1) and MERAK_STANDIN_MEMORY (bytes of each, 4 GiB) say what there is. MERAK_STANDIN_WAITS: a file that gets a line for
-// every call that keeps the host until the card is done; MERAK_STANDIN_GRAPHS: one that gets a line for every graph launched: the process, how
-// many nodes the graph has, and how many of NCCL's calls.
+// every call that keeps the host until the card is done; MERAK_STANDIN_LAUNCHES: one that gets the name of every kernel that runs;
+// MERAK_STANDIN_GRAPHS: one that gets a line for every graph launched: the process, how many nodes the graph has, and how many of NCCL's calls.
 #include "libcuda.h"
 
 #include <dlfcn.h>     // modules
@@ -89,6 +89,7 @@ struct Function {
   void (*launch)(unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, size_t, void**);
   std::vector<size_t> sizes;
   int max_shared = 48 << 10;
+  std::string name;
 };
 struct Module {
   void* object;
@@ -710,9 +711,8 @@ EXPORT int cuModuleLoadDataEx(void** module, const void* image, unsigned, int*, 
 EXPORT int cuModuleUnload(void* handle) {
   settle_all();
   const Lock lock(mutex);
-  auto* module = static_cast<Module*>(handle);
-  dlclose(module->object);
-  delete module;
+  // Its object stays: all modules use the emulation's state, which goes with the one that used it first.
+  delete static_cast<Module*>(handle);
   return kSuccess;
 }
 EXPORT int cuModuleGetFunction(void** function, void* handle, const char* name) {
@@ -728,6 +728,7 @@ EXPORT int cuModuleGetFunction(void** function, void* handle, const char* name) 
     }
     entry = std::make_unique<Function>();
     entry->launch = reinterpret_cast<decltype(entry->launch)>(launch);
+    entry->name = name;
     for (; *sizes; sizes++) entry->sizes.push_back(*sizes);
   }
   *function = entry.get();
@@ -766,6 +767,7 @@ EXPORT int cuLaunchKernel(void* handle, unsigned grid_x, unsigned grid_y, unsign
                    std::vector<std::vector<char>> copies = values;  // vectors of char are aligned for any type
                    std::vector<void*> addresses;
                    for (auto& value : copies) addresses.push_back(value.data());
+                   note("MERAK_STANDIN_LAUNCHES", function->name);
                    function->launch(grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes, addresses.data());
                  }));
 }

@@ -17,7 +17,7 @@ class KeptWeight {
     if (!stays(spec, num_rows)) return;
     std::string key = layout;
     for (const int64_t size : spec.inputs.at(1).shape) key += ' ' + std::to_string(size);
-    weight_ = spec.kept ? spec.kept->at(spec.weight_at, key) : std::make_shared<PackedWeight>();
+    weight_ = spec.kept ? spec.kept->at(spec.parameter_at.at(1), key) : std::make_shared<PackedWeight>();
     if (weight_->bytes == 0) bytes_ = weight_->bytes = bytes;
   }
   bool stays() const { return weight_ != nullptr; }

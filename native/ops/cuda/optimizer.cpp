@@ -19,6 +19,7 @@ struct Piece {
   float* moments[3];
   int length;
   int decays, counts;
+  std::byte* rounded;
 };
 struct Settings {
   float beta1, beta2, take1, take2, epsilon, momentum, decay, take;
@@ -94,17 +95,20 @@ class Table {
 
 struct Optimizer::State {
   Device& device;
+  std::optional<DType> rounded;
+  const std::byte* parameters;
   std::vector<Piece> made;
   Table pieces, parts;
   Settings settings;
   CUfunction squares, total, clip, update;
 
-  State(Device& on, const RankPlan& plan, std::byte* persistent)
-      : device(on), made(pieces_of(plan, persistent)), pieces(on, made.data(), made.size() * sizeof(Piece)), parts(on, nullptr, made.size() * sizeof(double)) {
+  State(Device& on, const RankPlan& plan, std::byte* persistent, std::optional<DType> type)
+      : device(on), rounded(type), parameters(persistent + plan.spaces[static_cast<int>(Space::parameters)].base), made(pieces_of(plan, persistent)), pieces(on, made.data(), made.size() * sizeof(Piece)), parts(on, nullptr, made.size() * sizeof(double)) {
     const OptimizerPlan& o = plan.optimizer;
     const auto narrow = [](double x) { return static_cast<float>(x); };
     settings = {narrow(o.beta1), narrow(o.beta2), narrow(1 - o.beta1), narrow(1 - o.beta2), narrow(o.epsilon), narrow(o.momentum), narrow(o.decay), narrow(1 - o.decay)};
-    const std::vector<std::string> defines = {define("KIND", number_of(o.kind)), define("NESTEROV", o.nesterov), define("CENTERED", o.centered)};
+    std::vector<std::string> defines = {define("KIND", number_of(o.kind)), define("NESTEROV", o.nesterov), define("CENTERED", o.centered)};
+    if (rounded) defines.push_back(define("ROUNDED", *rounded));
     squares = device.function("optimizer", "square_sums", defines);
     total = device.function("optimizer", "total_of", defines);
     clip = device.function("optimizer", "clip_of", defines);
@@ -112,8 +116,17 @@ struct Optimizer::State {
   }
 };
 
-Optimizer::Optimizer(Device& device, const RankPlan& plan, std::byte* persistent) : state_(std::make_unique<State>(device, plan, persistent)) {}
+Optimizer::Optimizer(Device& device, const RankPlan& plan, std::byte* persistent, std::optional<DType> rounded)
+    : state_(std::make_unique<State>(device, plan, persistent, rounded)) {}
 Optimizer::~Optimizer() = default;
+bool Optimizer::keep(const RoundedWeights& weights) {
+  State& s = *state_;
+  if (s.made.empty()) return true;
+  const bool can = weights.type() == s.rounded;
+  for (Piece& piece : s.made) piece.rounded = can ? weights.copy_of(reinterpret_cast<const std::byte*>(piece.parameter) - s.parameters, piece.length) : nullptr;
+  check(driver().cuMemcpyHtoD(address(s.pieces.data()), s.made.data(), s.pieces.bytes()), "cuMemcpyHtoD");
+  return can;
+}
 size_t Optimizer::bytes() const { return state_->pieces.bytes() + state_->parts.bytes(); }
 
 void Optimizer::square_sum(double* sum, double factor, CUstream stream) {

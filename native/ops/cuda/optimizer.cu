@@ -1,5 +1,7 @@
 // The end of a step: square sums, clipping, the update of all parameters (docs/kernels.md, Optimizers), looking for NaN.
-// KIND: 0 sgd, 1 momentum, 2 rmsprop, 3 adam; NESTEROV, CENTERED: 0 or 1.
+// KIND: 0 sgd, 1 momentum, 2 rmsprop, 3 adam; NESTEROV, CENTERED: 0 or 1. ROUNDED: the type of weights' copies in 16 bits; not defined where
+// there are none.
+#include "device/numbers.cuh"
 #include "device/reduce.cuh"
 #include "device/step.cuh"
 
@@ -10,6 +12,11 @@ struct Piece {
   float* moments[3];
   int length;
   int decays, counts;  // whether weights decay; whether the gradient counts in the norm
+#ifdef ROUNDED
+  ROUNDED* rounded;    // the piece's copy; null: it has none
+#else
+  void* rounded;
+#endif
 };
 
 struct Settings {
@@ -79,6 +86,9 @@ extern "C" __global__ void __launch_bounds__(256) update(const Piece* __restrict
   const float scale = step.scale / step.loss_scale * step.clip, decay_factor = piece.decays ? step.decay_factor : 1.0f;
   u64 places = (u64)piece.parameter | (u64)piece.gradient;
   for (int m = 0; m < kMoments; m++) places |= (u64)piece.moments[m];
+#ifdef ROUNDED
+  places |= (u64)piece.rounded * 2;
+#endif
   const int vectors = places % 16 == 0 ? piece.length / 4 : 0;
   for (int i = threadIdx.x; i < vectors; i += blockDim.x) {
     float4 p = load4(piece.parameter + 4 * i), m[3] = {};
@@ -90,6 +100,9 @@ extern "C" __global__ void __launch_bounds__(256) update(const Piece* __restrict
     update_one(p.z, g.z * scale, m[0].z, m[1].z, m[2].z, settings, step, decay_factor);
     update_one(p.w, g.w * scale, m[0].w, m[1].w, m[2].w, settings, step, decay_factor);
     store4(piece.parameter + 4 * i, p);
+#ifdef ROUNDED
+    if (piece.rounded) store4(piece.rounded + 4 * i, p);
+#endif
 #pragma unroll
     for (int k = 0; k < kMoments; k++) store4(piece.moments[k] + 4 * i, m[k]);
   }
@@ -97,7 +110,12 @@ extern "C" __global__ void __launch_bounds__(256) update(const Piece* __restrict
     float m[3] = {};
 #pragma unroll
     for (int k = 0; k < kMoments; k++) m[k] = piece.moments[k][i];
-    update_one(piece.parameter[i], piece.gradient[i] * scale, m[0], m[1], m[2], settings, step, decay_factor);
+    float p = piece.parameter[i];
+    update_one(p, piece.gradient[i] * scale, m[0], m[1], m[2], settings, step, decay_factor);
+    piece.parameter[i] = p;
+#ifdef ROUNDED
+    if (piece.rounded) piece.rounded[i] = Number<ROUNDED>::from(p);
+#endif
 #pragma unroll
     for (int k = 0; k < kMoments; k++) piece.moments[k][i] = m[k];
   }

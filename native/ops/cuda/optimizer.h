@@ -6,17 +6,20 @@
 #include <vector>   // spans
 
 #include "cuda/device.h"               // Device
+#include "cuda/rounded_weights.h"      // RoundedWeights
 #include "engine/program.h"            // RankPlan
 #include "ops/cuda/device/step.cuh"    // MerakStep
 
 namespace merak::cuda {
 
-// Of the parameters of one rank, whose persistent arena begins at `persistent` (device memory).
+// Of the parameters of one rank, whose persistent arena begins at `persistent` (device memory). `rounded`: the type of copies that it can write.
 class Optimizer {
  public:
-  Optimizer(Device& device, const RankPlan& plan, std::byte* persistent);
+  Optimizer(Device& device, const RankPlan& plan, std::byte* persistent, std::optional<DType> rounded);
   ~Optimizer();
 
+  // Updates write these copies from now on, those of captured graphs too. Between steps. False where they are of another type: none is written.
+  bool keep(const RoundedWeights& weights);
   // Device memory that the calls below work in, beside the arenas.
   size_t bytes() const;
   // *sum = the squares of this rank's gradients that count in the norm times `factor`, in double, in a fixed order.

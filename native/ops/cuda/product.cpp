@@ -1,7 +1,8 @@
 // BatchMatMul, _FusedMatMul and MerakProduct on CUDA. The first two also take `accumulate` (engine only): output += product.
 #include <optional>  // ways
 
-#include "ops/cpu/matmul_bf16.h"  // narrow_operands
+#include "cuda/rounded_weights.h"  // RoundedWeight
+#include "ops/cpu/matmul_bf16.h"   // narrow_operands
 #include "ops/cpu/matmul_plan.h"
 #include "ops/cpu/shape.h"  // product
 #include "ops/cuda/activation.h"
@@ -13,14 +14,16 @@ namespace {
 
 using namespace cuda;
 
-// An operand in 16 bits: where it lies, or rounded into scratch first.
+// An operand in 16 bits: where it lies, as a weight's copy, or rounded into scratch first.
 struct Narrow {
   size_t input;
   int64_t count;
+  std::shared_ptr<RoundedWeight> copy = nullptr;
   CUfunction convert = nullptr;  // null: nothing to do
   size_t scratch_at = 0;
 
   const void* get(Device& device, const void* const* in, RunContext& context) const {
+    if (copy) return copy->memory.data;
     if (!convert) return in[input];
     void* rounded = at(context.scratch, scratch_at);
     device.launch(convert, {blocks_for(count, 1024)}, {256}, 0, stream_of(context), {&in[input], &rounded, &count});
@@ -45,6 +48,9 @@ Narrow narrow(Device& device, const NodeSpec& spec, size_t input, DType type, Sc
   Narrow operand{input, spec.inputs[input].numel()};
   if (spec.inputs[input].dtype == type) return operand;
   require(spec.inputs[input].dtype == DType::f32, "operands are of two 16-bit types");
+  if (spec.rounded && input < spec.parameter_at.size() && spec.parameter_at[input] >= 0)
+    operand.copy = spec.rounded->at(spec.parameter_at[input], operand.count, type);
+  if (operand.copy) return operand;
   operand.convert = device.function("convert", "convert", {define("FROM", DType::f32), define("TO", type)});
   operand.scratch_at = scratch.take(static_cast<size_t>(operand.count) * 2);
   return operand;

@@ -29,7 +29,7 @@ function ask(
     return loadAddon().workspace(executable, rank, threads, capability);
   } catch (error) {
     const problem = toMerakError(error);
-    if (problem.code === 'engine/unsupported') return { scratchBytes: 0, keptBytes: 0 };
+    if (problem.code === 'engine/unsupported') return { scratchBytes: 0, keptBytes: 0, roundedWeights: [] };
     throw problem;
   }
 }
