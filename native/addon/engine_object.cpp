@@ -67,6 +67,17 @@ Napi::Value to_handles(Napi::Env env, const std::vector<ArenaHandle>& handles) {
   return list;
 }
 
+Fields to_fields(const Napi::Object& object) {
+  Fields fields;
+  const Napi::Array names = object.GetPropertyNames();
+  for (uint32_t i = 0; i < names.Length(); i++) {
+    const std::string name = names.Get(i).ToString().Utf8Value();
+    const Bytes bytes = to_bytes(object.Get(name));
+    fields[name] = {bytes.data, bytes.size};
+  }
+  return fields;
+}
+
 StepInput to_step_input(const Napi::Object& object) {
   StepInput input;
   input.step = static_cast<uint32_t>(number_field(object, "step"));
@@ -74,13 +85,8 @@ StepInput to_step_input(const Napi::Object& object) {
   input.learning_rate = number_field(object, "learningRate");
   input.timeout_seconds = number_field(object, "timeoutSeconds");
   input.record = object.Get("record").IsBoolean() && object.Get("record").As<Napi::Boolean>().Value();
-  const Napi::Object fields = object_field(object, "inputs");
-  const Napi::Array names = fields.GetPropertyNames();
-  for (uint32_t i = 0; i < names.Length(); i++) {
-    const std::string name = names.Get(i).ToString().Utf8Value();
-    const Bytes bytes = to_bytes(fields.Get(name));
-    input.inputs[name] = {bytes.data, bytes.size};
-  }
+  input.inputs = to_fields(object_field(object, "inputs"));
+  input.ticket = object.Get("ticket").IsNumber() ? static_cast<uint64_t>(number_field(object, "ticket")) : 0;
   return input;
 }
 
@@ -99,7 +105,8 @@ void EngineObject::define(Napi::Env env, Napi::Object exports) {
                                      InstanceMethod<&EngineObject::connect>("connect"), InstanceMethod<&EngineObject::write>("write"),
                                      InstanceMethod<&EngineObject::read>("read"),
                                      InstanceMethod<&EngineObject::set_updates>("setUpdates"),
-                                     InstanceMethod<&EngineObject::run>("run"), InstanceMethod<&EngineObject::abort>("abort"),
+                                     InstanceMethod<&EngineObject::run>("run"),
+                                     InstanceMethod<&EngineObject::announce>("announce"), InstanceMethod<&EngineObject::abort>("abort"),
                                      InstanceMethod<&EngineObject::measured_bytes>("measuredBytes"),
                                      InstanceMethod<&EngineObject::kernel_times>("kernelTimes"),
                                      InstanceMethod<&EngineObject::take_collective_trace>("takeCollectiveTrace"),
@@ -219,6 +226,13 @@ Napi::Value EngineObject::run(const Napi::CallbackInfo& info) {
       const auto scaling = engine_->plan().loss_scale.is_on() ? std::optional(engine_->loss_scale()) : std::nullopt;
       return [result, scaling, names = ResultNames{plan.metrics, plan.outputs}](Napi::Env env) { return to_result(env, *result, names, scaling); };
     }, info[1]);
+  });
+}
+
+Napi::Value EngineObject::announce(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    engine().announce({static_cast<uint64_t>(info[1].ToNumber().Int64Value()), info[0].ToString().Utf8Value(), to_fields(info[2].As<Napi::Object>())});
+    return info.Env().Undefined();
   });
 }
 

@@ -28,7 +28,8 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   Napi::Value write(const Napi::CallbackInfo& info);     // (index, moment or -1, data) -> Promise
   Napi::Value read(const Napi::CallbackInfo& info);      // (index, moment or -1) -> Promise<array>
   Napi::Value set_updates(const Napi::CallbackInfo& info);
-  Napi::Value run(const Napi::CallbackInfo& info);       // (name, {step, seed, learningRate, timeoutSeconds, inputs: {}, record?}) -> Promise
+  Napi::Value run(const Napi::CallbackInfo& info);       // (name, {step, seed, learningRate, timeoutSeconds, inputs: {}, record?, ticket?}) -> Promise
+  Napi::Value announce(const Napi::CallbackInfo& info);  // (name, ticket, inputs): arrays that stay until the run of this ticket has settled
   Napi::Value abort(const Napi::CallbackInfo& info);     // (reason)
   Napi::Value measured_bytes(const Napi::CallbackInfo& info);
   Napi::Value kernel_times(const Napi::CallbackInfo& info);  // () -> Promise<{kernel: {seconds, numRuns}}>

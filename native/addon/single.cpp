@@ -9,6 +9,7 @@
 #include "addon/convert.h"          // JavaScript values
 #include "addon/plan.h"             // to_executable_of
 #include "cuda/backend.h"           // make_kernel_on
+#include "cuda/feed.h"              // feed_bytes
 #include "cuda/rounded_weights.h"   // RoundedWeights
 #include "engine/aligned.h"         // buffers
 #include "engine/compile.h"         // workspace_of
@@ -138,7 +139,7 @@ Napi::Value workspace(const Napi::CallbackInfo& info) {
     if (thrown) std::rethrow_exception(thrown);
     Napi::Object object = Napi::Object::New(info.Env());
     object.Set("scratchBytes", static_cast<double>(result.scratch_bytes));
-    object.Set("keptBytes", static_cast<double>(result.kept_bytes));
+    object.Set("keptBytes", static_cast<double>(result.kept_bytes + (card ? cuda::feed_bytes(executable) : 0)));
     Napi::Array weights = Napi::Array::New(info.Env());
     for (const auto& [offset, bytes] : rounded ? rounded->bytes() : std::map<int64_t, size_t>()) {
       Napi::Object weight = Napi::Object::New(info.Env());

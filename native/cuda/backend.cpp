@@ -9,6 +9,7 @@
 #include <thread>   // waiting
 
 #include "comm/device_communicator.h"  // make_device_communicator
+#include "cuda/feed.h"                 // CudaFeed
 #include "cuda/host_kernel.h"          // make_host_kernel
 #include "cuda/index_readers.h"        // IndexReaders
 #include "cuda/memory.h"               // device_memory
@@ -107,6 +108,8 @@ class CudaBackend : public Backend {
       norms_ = device_memory(device_, "norms", sizeof(double) * (1 + static_cast<size_t>(plan_->world_size())));
     executable.backend_state = state;
   }
+
+  std::unique_ptr<Feed> make_feed(const Executable& plan) override { return CudaFeed::make(device_, stream_, plan); }
 
   void run(LoadedExecutable& executable, const StepInput& input, const Update& update, RunContext& context, const std::function<void()>& work) override {
     device_->make_current();

@@ -8,6 +8,7 @@
 
 #include "comm/arena.h"       // ArenaHandle
 #include "comm/async.h"       // AsyncCommunicator::Event
+#include "engine/feed.h"      // Feed
 #include "engine/program.h"   // RankPlan
 #include "engine/recorder.h"  // Recorder
 
@@ -88,6 +89,12 @@ class Backend {
   virtual void opened(const RankPlan& plan, std::byte* persistent) = 0;
   // After an executable's kernels are compiled and its memory is there.
   virtual void loaded(LoadedExecutable& executable) { (void)executable; }
+
+  // How batches of an executable reach it; null where they go straight, or by staging.
+  virtual std::unique_ptr<Feed> make_feed(const Executable& plan) {
+    (void)plan;
+    return nullptr;
+  }
 
   // Runs a step: `work` calls the functions below in the order of its instructions. `update` is what its update will be made of.
   virtual void run(LoadedExecutable& executable, const StepInput& input, const Update& update, RunContext& context, const std::function<void()>& work) = 0;

@@ -15,12 +15,13 @@ std::vector<ArenaHandle> handle_of(const std::string& name, const Memory& memory
   return {{name, memory.shared->fd(), memory.shared->bytes()}};
 }
 
-// Fields, outputs and metrics of all micro-batches, each from a multiple of 64 bytes on.
-size_t staging_bytes(const Executable& plan) {
+// Fields (but for those that are fed), outputs and metrics of all micro-batches, each from a multiple of 64 bytes on.
+size_t staging_bytes(const Executable& plan, bool is_fed) {
   const auto micro_batches = static_cast<size_t>(plan.num_micro_batches);
   size_t bytes = staged(plan.metrics.size() * sizeof(float));
   for (const std::vector<InputPlan>* list : {&plan.inputs, &plan.outputs})
-    for (const InputPlan& field : *list) bytes += staged(field.type.bytes() * micro_batches);
+    for (const InputPlan& field : *list)
+      if (list == &plan.outputs || !is_fed) bytes += staged(field.type.bytes() * micro_batches);
   return bytes;
 }
 
@@ -55,7 +56,8 @@ std::vector<ArenaHandle> Engine::load(Executable executable) {
     if (is_persistent(static_cast<Space>(i))) plan.spaces[i] = plan_.spaces[i];
   check_executable(plan, plan_);
   loaded.arena = backend_->allocate(plan.name, plan.arena_bytes);
-  loaded.staging = backend_->allocate_staging(staging_bytes(plan));
+  loaded.feed = backend_->make_feed(plan);
+  loaded.staging = backend_->allocate_staging(staging_bytes(plan, loaded.feed != nullptr));
   const SpacePlan& constants = plan.spaces[static_cast<int>(Space::constants)];
   for (const ConstantPlan& constant : plan.constants)
     backend_->write(loaded.arena.data + constants.base + constant.offset, constant.data.data(), constant.data.size());
@@ -183,8 +185,10 @@ void Engine::abort(const std::string& reason) {
 
 std::vector<std::pair<std::string, size_t>> Engine::measured_bytes() const {
   size_t workspace = scratch_.bytes + backend_->own_bytes();
-  for (const auto& [name, loaded] : executables_)
+  for (const auto& [name, loaded] : executables_) {
+    if (loaded.feed) workspace += loaded.feed->bytes();
     for (const CompiledProgram& program : loaded.programs) workspace += kept_bytes(program);
+  }
   std::vector<std::pair<std::string, size_t>> bytes = {{"persistent", backend_->resident_bytes(persistent_)}, {"workspace", workspace}};
   if (peers_) bytes.emplace_back("control", peers_->bytes());
   for (const auto& [name, loaded] : executables_) bytes.emplace_back(name, backend_->resident_bytes(loaded.arena));

@@ -1,4 +1,4 @@
-// One rank's engine: its arenas, its compiled executables, its communicator; runs steps. Not thread-safe but for abort(): the
+// One rank's engine: its arenas, its compiled executables, its communicator; runs steps. Not thread-safe but for abort() and announce(): the
 // owner calls everything else from one thread at a time.
 #pragma once
 #include <atomic>         // abort flag
@@ -18,6 +18,7 @@ struct LoadedExecutable {
   Executable plan;
   Memory arena;
   Memory staging;  // fields, outputs, metrics: empty where the backend needs none
+  std::unique_ptr<Feed> feed;  // of its batches, which have no place in `staging` then; null where the backend needs none
   std::vector<CompiledProgram> programs;  // by Program::index; empty where the executable has none
   bool trains = false;
   bool changes_parameters = false;  // a run may leave other parameters than it found
@@ -45,7 +46,8 @@ struct StepInput {
   double learning_rate = 0;
   double timeout_seconds = 100;
   bool record = false;  // give back what happened when
-  std::unordered_map<std::string, std::pair<const uint8_t*, size_t>> inputs;  // by field name; all micro-batches
+  Fields inputs;
+  uint64_t ticket = 0;  // under which the batch was announced; 0: it was not
 };
 
 struct StepResult {
@@ -83,6 +85,8 @@ class Engine {
     if (plan_.loss_scale.is_on()) loss_scale_ = state;
   }
   StepResult run(const std::string& name, const StepInput& input);
+  // From any thread: the batch of a step to come, which may be copied while another step runs. Where it does not fit, that step will say so.
+  void announce(Announcement batch) { announced_.post(std::move(batch)); }
   void abort(const std::string& reason);
   // Resident bytes of each arena, and 'workspace': what kernels use beside the arenas.
   std::vector<std::pair<std::string, size_t>> measured_bytes() const;
@@ -112,6 +116,7 @@ class Engine {
   int64_t updates_ = 0;
   LossScaleState loss_scale_;
   uint64_t parameters_state_ = 1;  // counts what may have changed parameters
+  Announcements announced_;
   std::atomic<bool> aborted_{false};
   std::mutex abort_mutex_;
   std::string abort_reason_;

@@ -9,6 +9,24 @@
 #include "engine/error.h"  // EngineError
 
 namespace merak {
+namespace {
+
+// The fields an executable reads, in its order.
+std::vector<const uint8_t*> fields_of(const Executable& plan, const Fields& inputs, uint32_t step) {
+  std::vector<const uint8_t*> fields;
+  for (const InputPlan& field : plan.inputs) {
+    const auto found = inputs.find(field.name);
+    if (found == inputs.end()) throw EngineError("config/batch", "step " + std::to_string(step) + " has no field '" + field.name + "'");
+    const size_t expected = field.type.bytes() * static_cast<size_t>(plan.num_micro_batches);
+    if (found->second.second != expected)
+      throw EngineError("config/batch", "field '" + field.name + "' has " + std::to_string(found->second.second) + " bytes where " +
+                                            std::to_string(expected) + " are needed");
+    fields.push_back(found->second.first);
+  }
+  return fields;
+}
+
+}  // namespace
 
 Step::Step(Engine& engine, LoadedExecutable& loaded, const StepInput& input)
     : engine_(engine), loaded_(loaded), plan_(loaded.plan), input_(input) {
@@ -23,16 +41,7 @@ Step::Step(Engine& engine, LoadedExecutable& loaded, const StepInput& input)
   context_.tp_size = engine.plan_.tp;
   context_.dp_size = engine.plan_.dp;
   context_.scratch = engine.scratch_.data;
-  for (const InputPlan& field : plan_.inputs) {
-    const auto found = input.inputs.find(field.name);
-    if (found == input.inputs.end())
-      throw EngineError("config/batch", "step " + std::to_string(input.step) + " has no field '" + field.name + "'");
-    const size_t expected = field.type.bytes() * static_cast<size_t>(plan_.num_micro_batches);
-    if (found->second.second != expected)
-      throw EngineError("config/batch", "field '" + field.name + "' has " + std::to_string(found->second.second) +
-                                                    " bytes where " + std::to_string(expected) + " are needed");
-    fields_.push_back(found->second.first);
-  }
+  fields_ = fields_of(plan_, input.inputs, input.step);
   for (const OutputPlan& output : plan_.outputs)
     result_.outputs.emplace_back(output.type.bytes() * static_cast<size_t>(plan_.num_micro_batches));
   result_.metrics.resize(plan_.metrics.size());
@@ -52,7 +61,8 @@ void Step::place() {
   metrics_ = direct ? result_.metrics.data() : reinterpret_cast<float*>(take(plan_.metrics.size() * sizeof(float)));
   for (size_t i = 0; i < plan_.outputs.size(); i++)
     outputs_.push_back(direct ? result_.outputs[i].data() : take(result_.outputs[i].size()));
-  for (size_t i = 0; !direct && i < plan_.inputs.size(); i++) {
+  if (loaded_.feed) fields_ = loaded_.feed->bring(input_.ticket, fields_);
+  for (size_t i = 0; !direct && !loaded_.feed && i < plan_.inputs.size(); i++) {
     const size_t bytes = plan_.inputs[i].type.bytes() * micro_batches;
     uint8_t* place = take(bytes);
     if (bytes) std::memcpy(place, fields_[i], bytes);
@@ -106,7 +116,11 @@ StepResult Step::run() {
     }
     if (!plan_.metrics.empty()) backend.collect(metrics_, reinterpret_cast<const std::byte*>(metrics()), plan_.metrics.size() * sizeof(float));
   });
-  check_end(backend.finish([this] { check_abort(); }));
+  bring_next();
+  check_end(backend.finish([this] {
+    check_abort();
+    bring_next();
+  }));
   if (updates_ && !result_.overflowed) engine_.updates_++;
   take_results();
   result_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -116,6 +130,20 @@ StepResult Step::run() {
     result_.spans = take_spans();
   }
   return std::move(result_);
+}
+
+void Step::bring_next() {
+  const std::optional<Announcement> next = engine_.announced_.take();
+  if (!next) return;
+  const auto found = engine_.executables_.find(next->executable);
+  if (found == engine_.executables_.end() || !found->second.feed) return;
+  std::vector<const uint8_t*> fields;
+  try {
+    fields = fields_of(found->second.plan, next->fields, 0);
+  } catch (const EngineError&) {
+    return;  // its own step will say what is wrong with it
+  }
+  found->second.feed->bring_ahead(next->ticket, fields);
 }
 
 std::vector<Span> Step::take_spans() {
@@ -179,7 +207,10 @@ void Step::load(const Instruction& instruction) {
   for (size_t i = 0; i < plan_.inputs.size(); i++) {
     if (plan_.inputs[i].chunk != instruction.chunk) continue;
     const size_t bytes = plan_.inputs[i].type.bytes();
-    engine_.backend_->load(slot + plan_.inputs[i].offset, fields_[i] + static_cast<size_t>(instruction.micro) * bytes, bytes);
+    std::byte* to = slot + plan_.inputs[i].offset;
+    const uint8_t* from = fields_[i] + static_cast<size_t>(instruction.micro) * bytes;
+    if (loaded_.feed) engine_.backend_->copy(to, reinterpret_cast<const std::byte*>(from), bytes);
+    else engine_.backend_->load(to, from, bytes);
   }
 }
 
@@ -355,6 +386,7 @@ void Step::check_abort() {
 }
 
 StepResult Engine::run(const std::string& name, const StepInput& input) {
+  announced_.drop_through(input.ticket);
   LoadedExecutable& loaded = const_cast<LoadedExecutable&>(executable(name));
   return Step(*this, loaded, input).run();
 }

@@ -39,6 +39,8 @@ class Step {
   void check_abort();
   // Where batches are read and results left, in the caller's memory or in staging.
   void place();
+  // Lets the next step's batch come, if it has been announced.
+  void bring_next();
   // Takes what staging holds of the results.
   void take_results();
   // After a forward program: throws engine/nan-loss when the loss is not finite or an activation to send holds a NaN, if that is known.

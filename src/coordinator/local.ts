@@ -76,6 +76,7 @@ export function localCluster(options: LocalClusterOptions): Cluster {
       }),
     async run(executable, inputs) {
       const input = inputs(0);
+      device?.announce?.(executable, input);
       return [await enqueue(() => opened().run(executable, input))];
     },
     write: (_rank, index, kind, data) => enqueue(() => opened().write(index, kind, data)),

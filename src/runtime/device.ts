@@ -66,6 +66,11 @@ export interface Device {
   /** How many updates the optimizer has made (Adam's bias correction), and its loss scale; restored from checkpoints. */
   setUpdates(updates: number, lossScaling?: LossScaling): void;
   run(executable: string, input: StepInput): Promise<StepResult>;
+  /**
+   * The input of a run to come, called in the order of runs, before or while others run: a card copies its batch meanwhile. A hint, which changes
+   * no result; absent where it would not help. Arrays must not change until that run has ended.
+   */
+  announce?(executable: string, input: StepInput): void;
   /** Makes a run in flight reject with comm/aborted; callable at any time. */
   abort(reason: string): void;
   /** Bytes actually allocated, by arena name. */

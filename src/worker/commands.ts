@@ -1,16 +1,22 @@
 /** What each command of the coordinator does to the device, and how it is answered. */
 import { arraysFromWire, bytesOfDoubles, chunkAssembler, chunksOf, wireTensors } from '../coordinator/arrays.js';
-import type { Command, ReplyBody } from '../coordinator/messages.js';
+import type { Command, ReplyBody, Run } from '../coordinator/messages.js';
 import { MerakError } from '../errors.js';
 import type { Executable } from '../plan/plan.js';
 import { decodeRankPlan } from '../plan/serialize.js';
-import type { ArenaHandle, Device } from '../runtime/device.js';
+import type { ArenaHandle, Device, StepInput } from '../runtime/device.js';
 
-export type CommandRunner = (command: Command, reply: (body: ReplyBody) => void) => Promise<void>;
+export interface CommandRunner {
+  /** When a command has come, before its turn: the batch of a step may be copied while others run. */
+  arrive(command: Command): void;
+  run(command: Command, reply: (body: ReplyBody) => void): Promise<void>;
+}
 
 /** Runs one command at a time on `device`; the caller keeps the order. A command may reply several times or not at all. */
 export function commandRunner(device: Device): CommandRunner {
   const incoming = new Map<number, ReturnType<typeof chunkAssembler>>();
+  /** Of announced steps. */
+  const inputs = new Map<number, StepInput>();
 
   const load = async (executables: readonly Executable[]): Promise<ArenaHandle[]> => {
     const handles: ArenaHandle[] = [];
@@ -18,7 +24,14 @@ export function commandRunner(device: Device): CommandRunner {
     return handles;
   };
 
-  return async (command, reply) => {
+  const arrive = (command: Command): void => {
+    if (command.kind !== 'run' || device.announce === undefined) return;
+    const input = inputOf(command.run);
+    inputs.set(command.id, input);
+    device.announce(command.run.executable, input);
+  };
+
+  const run = async (command: Command, reply: (body: ReplyBody) => void): Promise<void> => {
     switch (command.kind) {
       case 'open': {
         const plan = decodeRankPlan(command.open);
@@ -49,9 +62,9 @@ export function commandRunner(device: Device): CommandRunner {
         device.setUpdates(command.setUpdates.updates, command.setUpdates.lossScaling ?? undefined);
         return reply({ kind: 'done', done: {} });
       case 'run': {
-        const { executable, step, seed, learningRate, timeoutSeconds, inputs, record } = command.run;
-        const input = { step, seed, learningRate, timeoutSeconds, inputs: arraysFromWire(inputs), record };
-        const { outputs, spans = new Float64Array(0), ...result } = await device.run(executable, input);
+        const input = inputs.get(command.id) ?? inputOf(command.run);
+        inputs.delete(command.id);
+        const { outputs, spans = new Float64Array(0), ...result } = await device.run(command.run.executable, input);
         const wired = { ...result, outputs: wireTensors(outputs), spans: bytesOfDoubles(spans) };
         return reply({ kind: 'result', result: wired });
       }
@@ -64,6 +77,11 @@ export function commandRunner(device: Device): CommandRunner {
         throw new MerakError('coordinator/protocol', 'a command of an unknown kind arrived');
     }
   };
+  return { arrive, run };
+}
+
+function inputOf({ step, seed, learningRate, timeoutSeconds, inputs, record }: Run): StepInput {
+  return { step, seed, learningRate, timeoutSeconds, inputs: arraysFromWire(inputs), record };
 }
 
 function kindOf(moment: number): 'value' | number {

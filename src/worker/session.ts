@@ -14,7 +14,7 @@ import { type RelayCommunicator, relayCommunicator } from './relayCommunicator.j
 /** Resolves with the process's exit code when the coordinator has no further use for this worker. */
 export async function serve(invitation: Invitation, log: Logger): Promise<number> {
   let device: Device | undefined;
-  let runCommand: CommandRunner | undefined;
+  let commands: CommandRunner | undefined;
   let relay: RelayCommunicator | undefined;
   let queue: Promise<void> = Promise.resolve();
   let failed = false;
@@ -40,6 +40,7 @@ export async function serve(invitation: Invitation, log: Logger): Promise<number
         enqueue(() => start(message.welcome));
         return;
       case 'command':
+        arrive(message.command);
         enqueue(() => execute(message.command));
         return;
       case 'relay':
@@ -50,6 +51,15 @@ export async function serve(invitation: Invitation, log: Logger): Promise<number
         log.warn(`aborted by the coordinator: ${message.abort.reason}`);
         abort(message.abort.reason);
         connection.end();
+    }
+  }
+
+  function arrive(command: Command): void {
+    if (failed) return;
+    try {
+      commands?.arrive(command);
+    } catch (thrown) {
+      fail(thrown);
     }
   }
 
@@ -81,7 +91,7 @@ export async function serve(invitation: Invitation, log: Logger): Promise<number
     } catch (thrown) {
       throw unusable(kind, rank, asMerakError(thrown, 'coordinator/worker-start'));
     }
-    runCommand = commandRunner(device);
+    commands = commandRunner(device);
     log.info({ rank, numWorkers, numThreads, device: device.name }, `joined as rank ${rank} on ${device.name}`);
     connection.send({ kind: 'ready', ready: { device: device.name } });
   }
@@ -89,9 +99,9 @@ export async function serve(invitation: Invitation, log: Logger): Promise<number
   async function execute(command: Command): Promise<void> {
     const { id, kind } = command;
     const started = performance.now();
-    if (runCommand === undefined)
+    if (commands === undefined)
       throw new MerakError('coordinator/protocol', `command '${kind}' came before the welcome`);
-    await runCommand(command, (body) => connection.send({ kind: 'reply', reply: { id, ...body } }));
+    await commands.run(command, (body) => connection.send({ kind: 'reply', reply: { id, ...body } }));
     log[kind === 'open' || kind === 'load' ? 'info' : 'debug'](
       `${kind} took ${(performance.now() - started).toFixed(1)} ms`,
     );

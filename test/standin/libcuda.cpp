@@ -7,6 +7,7 @@
 // forbids while a stream is captured (waiting, allocating, waiting for an event from outside) fails, and ends the capture.
 // MERAK_STANDIN_DEVICES (1) and MERAK_STANDIN_MEMORY (bytes of each, 4 GiB) say what there is. MERAK_STANDIN_WAITS: a file that gets a line for
 // every call that keeps the host until the card is done; MERAK_STANDIN_LAUNCHES: one that gets the name of every kernel that runs;
+// MERAK_STANDIN_CALLS: one that gets every copy that is enqueued, every launch of a graph and every look at a stream, with the stream;
 // MERAK_STANDIN_GRAPHS: one that gets a line for every graph launched: the process, how many nodes the graph has, and how many of NCCL's calls.
 #include "libcuda.h"
 
@@ -123,6 +124,9 @@ void note(const char* setting, const std::string& line) {
   if (file && *file) std::ofstream(file, std::ios::app) << line + "\n" << std::flush;
 }
 void note_wait(const char* call) { note("MERAK_STANDIN_WAITS", call); }
+void note_call(const std::string& call, const void* stream, size_t bytes = 0) {
+  note("MERAK_STANDIN_CALLS", call + " " + std::to_string(reinterpret_cast<uintptr_t>(stream)) + (bytes ? " " + std::to_string(bytes) : ""));
+}
 size_t total_bytes() { return setting("MERAK_STANDIN_MEMORY", size_t{4} << 30); }
 
 double now() {
@@ -208,6 +212,7 @@ int copy_async(Address to, Address from, size_t bytes, void* handle, bool reads_
   if (!reads_host && !lies_in(device_memory, from, bytes)) return kInvalidValue;
   if (!writes_host && !lies_in(device_memory, to, bytes)) return kInvalidValue;
   Stream* stream = stream_of(handle);
+  if (stream && !stream->capture) note_call(reads_host ? "HtoD" : writes_host ? "DtoH" : "DtoD", handle, bytes);
   if (reads_host && !lies_in(pinned, from, bytes) && stream && !stream->capture) {
     auto data = std::make_shared<std::vector<char>>(reinterpret_cast<const char*>(from), reinterpret_cast<const char*>(from) + bytes);
     return enqueue(stream, once([to, data] { std::memcpy(reinterpret_cast<void*>(to), data->data(), data->size()); }));
@@ -596,6 +601,7 @@ EXPORT int cuStreamQuery(void* handle) {
   Stream* stream = stream_of(handle);
   if (!stream) return kInvalidHandle;
   if (stream->capture) return invalidate(*stream->capture);
+  note_call("query", handle);
   return advance(*stream, stream->enqueued) ? kSuccess : kNotReady;
 }
 EXPORT int cuStreamWaitEvent(void* handle, void* event_handle, unsigned) {
@@ -829,6 +835,7 @@ EXPORT int cuGraphLaunch(void* exec, void* handle) {
   if (!stream) return kInvalidHandle;
   if (stream->capture) return invalidate(*stream->capture);
   const std::shared_ptr<const Graph> graph = static_cast<GraphHandle*>(exec)->graph;
+  note_call("graph", handle);
   note("MERAK_STANDIN_GRAPHS",
        std::to_string(getpid()) + " " + std::to_string(graph->nodes.size()) + " " + std::to_string(graph->retained.size()));
   return enqueue(stream, [graph] { return running(graph); });

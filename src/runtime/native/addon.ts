@@ -50,6 +50,8 @@ export interface NativeStepInput {
   readonly timeoutSeconds: number;
   readonly inputs: Readonly<Record<string, HostArray>>;
   readonly record: boolean;
+  /** Under which its batch was announced; 0: it was not. */
+  readonly ticket: number;
 }
 
 /** What a kernel has taken since its executable was loaded. */
@@ -79,6 +81,8 @@ export interface NativeEngine {
   read(index: number, moment: number): Promise<ParameterArray>;
   setUpdates(updates: number, lossScaling?: LossScaling): Promise<void>;
   run(executable: string, input: NativeStepInput): Promise<NativeStepResult>;
+  /** Arrays must stay as they are until the run of this ticket has settled. Tickets grow, in the order of runs. */
+  announce(executable: string, ticket: number, inputs: Record<string, HostArray>): void;
   abort(reason: string): void;
   measuredBytes(): Record<string, number>;
   kernelTimes(): Promise<Record<string, KernelTime>>;

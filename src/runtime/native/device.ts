@@ -27,13 +27,18 @@ export class NativeDevice implements Device {
   readonly name: string;
   readonly #threads: number;
   readonly #cuda: CudaPlace | undefined;
+  readonly announce: Device['announce'];
   #engine: NativeEngine | null = null;
+  /** Inputs that the engine may be reading, by what it calls them. */
+  readonly #announced = new Map<StepInput, number>();
+  #lastTicket = 0;
   #rank = 0;
 
   constructor(options: NativeDeviceOptions = {}) {
     this.#threads = options.threads ?? 1;
     this.#cuda = options.cuda;
     this.name = this.#cuda === undefined ? 'native' : `cuda:${this.#cuda.ordinal}`;
+    if (this.#cuda !== undefined) this.announce = (executable, input) => this.#announce(executable, input);
   }
 
   async open(plan: RankPlan): Promise<ArenaHandle[]> {
@@ -82,10 +87,25 @@ export class NativeDevice implements Device {
   async run(executable: string, input: StepInput): Promise<StepResult> {
     const { step, seed, learningRate, timeoutSeconds, record = false } = input;
     const inputs = Object.fromEntries(input.inputs);
-    const result = await translated(() =>
-      this.#open().run(executable, { step, seed, learningRate, timeoutSeconds, inputs, record }),
-    );
-    return { ...result, outputs: new Map(Object.entries(result.outputs)) };
+    const ticket = this.#announced.get(input) ?? 0;
+    try {
+      const result = await translated(() =>
+        this.#open().run(executable, { step, seed, learningRate, timeoutSeconds, inputs, record, ticket }),
+      );
+      return { ...result, outputs: new Map(Object.entries(result.outputs)) };
+    } finally {
+      this.#announced.delete(input);
+    }
+  }
+
+  #announce(executable: string, input: StepInput): void {
+    if (this.#engine === null || this.#announced.has(input)) return;
+    try {
+      this.#engine.announce(executable, this.#lastTicket + 1, Object.fromEntries(input.inputs));
+      this.#announced.set(input, ++this.#lastTicket);
+    } catch {
+      // What no batch can be is for the run itself to refuse.
+    }
   }
 
   abort(reason: string): void {
@@ -113,6 +133,7 @@ export class NativeDevice implements Device {
   close(): void {
     this.#engine?.close();
     this.#engine = null;
+    this.#announced.clear();
   }
 
   #open(): NativeEngine {
