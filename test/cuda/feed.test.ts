@@ -77,7 +77,11 @@ interface Seen {
 /** Steps one after the other; `announced` names those whose batches are, each `ahead` steps before its own. */
 async function trained(
   announced: (step: number) => boolean,
-  { ahead = 1, executable = (_: number): string => 'train', between = async (_: NativeDevice, _step: number) => {} } = {},
+  {
+    ahead = 1,
+    executable = (_: number): string => 'train',
+    between = async (_: NativeDevice, _step: number) => {},
+  } = {},
 ): Promise<Seen> {
   const device = await opened();
   const inputs = Array.from({ length: NUM_STEPS }, (_, step) => inputsOf(step));
