@@ -1,6 +1,8 @@
 // A RankPlan and its Executables from JavaScript, field by field.
 #include "addon/plan.h"
 
+#include <cmath>  // nan
+
 #include "addon/convert.h"  // fields
 #include "engine/error.h"   // EngineError
 
@@ -19,18 +21,19 @@ std::vector<Result> list(const Napi::Object& object, const char* name, Convert c
   return results;
 }
 
-int64_t integer(const Napi::Object& object, const char* name) {
-  const double value = number_field(object, name);
+int64_t integer(double value, const char* name) {
   // Refuses NaN too.
   if (!(value >= -9007199254740991.0 && value <= 9007199254740991.0)) throw EngineError("plan/invalid", std::string("field '") + name + "' must be an integer");
   return static_cast<int64_t>(value);
 }
+int64_t integer(const Napi::Object& object, const char* name) { return integer(number_field(object, name), name); }
 int int32(const Napi::Object& object, const char* name) {
   const int64_t value = integer(object, name);
   if (value != static_cast<int32_t>(value)) throw EngineError("plan/invalid", std::string("field '") + name + "' must be an int32");
   return static_cast<int>(value);
 }
 int to_int(const Napi::Value& value) { return value.ToNumber().Int32Value(); }
+int64_t to_slot_bytes(const Napi::Value& value) { return integer(value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan(""), "slotBytes"); }
 std::string to_text(const Napi::Value& value) { return value.ToString().Utf8Value(); }
 
 Space to_space(const std::string& name) {
@@ -47,8 +50,7 @@ Spaces to_spaces(const Napi::Object& object, const char* name) {
   const Napi::Array array = array_field(object, name);
   for (uint32_t i = 0; i < array.Length(); i++) {
     const auto item = array.Get(i).As<Napi::Object>();
-    spaces[static_cast<int>(to_space(text_field(item, "space")))] = {integer(item, "base"), integer(item, "bytesPerSlot"),
-                                                                     integer(item, "numSlots")};
+    spaces[static_cast<int>(to_space(text_field(item, "space")))] = {integer(item, "base"), list<int64_t>(item, "slotBytes", to_slot_bytes)};
   }
   return spaces;
 }

@@ -2,7 +2,8 @@
 #include "engine/check.h"
 
 #include <algorithm>  // sort, max
-#include <set>        // programs
+#include <map>        // programs
+#include <set>        // kinds of programs
 
 #include "engine/error.h"  // EngineError
 
@@ -35,7 +36,7 @@ bool fits(int64_t offset, int64_t bytes, int64_t room, size_t element) {
   return bytes >= 0 && offset >= 0 && offset <= room && bytes <= room - offset && offset % static_cast<int64_t>(element) == 0;
 }
 bool fits(const TensorType& type, int64_t offset, const SpacePlan& space) {
-  return fits(offset, checked_bytes(type), space.num_slots > 0 ? space.bytes_per_slot : 0, size_of(type.dtype));
+  return fits(offset, checked_bytes(type), space.largest(), size_of(type.dtype));
 }
 
 void check_spaces(const Spaces& spaces, int64_t arena_bytes, bool persistent, const std::string& where) {
@@ -45,13 +46,14 @@ void check_spaces(const Spaces& spaces, int64_t arena_bytes, bool persistent, co
     const SpacePlan& space = spaces[i];
     if (is_persistent(static_cast<Space>(i)) != persistent) continue;
     const std::string name = where + ", space " + std::to_string(i);
-    check(space.num_slots >= 0 && space.num_slots <= kMaxSlots && space.bytes_per_slot >= 0 && space.bytes_per_slot <= kMaxBytes / kMaxSlots * 8 &&
-              space.base >= 0,
-          name, "sizes must not be negative or huge");
-    if (space.num_slots == 0) continue;
-    check(space.base % 64 == 0 && space.bytes_per_slot % 64 == 0, name, "base and slots must be multiples of 64 bytes");
-    const double bytes = static_cast<double>(space.bytes_per_slot) * static_cast<double>(space.num_slots);
-    check(bytes <= static_cast<double>(arena_bytes) && fits(space.base, space.bytes(), arena_bytes, 1), name, "lies outside its arena");
+    check(space.num_slots() <= kMaxSlots && space.base >= 0, name, "sizes must not be negative or huge");
+    for (const int64_t bytes : space.slot_bytes) {
+      check(bytes >= 0 && bytes <= kMaxBytes / kMaxSlots * 8, name, "sizes must not be negative or huge");
+      check(bytes % 64 == 0, name, "base and slots must be multiples of 64 bytes");
+    }
+    if (space.slot_bytes.empty()) continue;
+    check(space.base % 64 == 0, name, "base and slots must be multiples of 64 bytes");
+    check(fits(space.base, space.bytes(), arena_bytes, 1), name, "lies outside its arena");
     if (space.bytes() > 0) taken.emplace_back(space.base, space.base + space.bytes());
   }
   std::sort(taken.begin(), taken.end());
@@ -85,14 +87,14 @@ bool is_member(const RankPlan& plan, int group) {
 void check_buckets(const RankPlan& plan, const std::vector<Bucket>& buckets, Space which, const std::string& where) {
   const SpacePlan& space = plan.spaces[static_cast<int>(which)];
   for (const Bucket& bucket : buckets) {
-    check(bucket.length >= 0 && bucket.length <= kMaxBytes / 4 && fits(bucket.offset, bucket.length * 4, space.num_slots > 0 ? space.bytes_per_slot : 0, 4),
+    check(bucket.length >= 0 && bucket.length <= kMaxBytes / 4 && fits(bucket.offset, bucket.length * 4, space.largest(), 4),
           where, "a bucket lies outside its space");
     check(bucket.group < 0 || plan.world_size() == 1 || is_member(plan, bucket.group), where, "a bucket's group is none of this rank's");
     check(bucket.piece_length >= 0 && bucket.piece_length <= bucket.length, where, "a bucket's pieces do not fit it");
     if (bucket.piece_length == 0) continue;
     check(bucket.piece_length == bucket.length / plan.dp && bucket.length % plan.dp == 0, where, "a bucket's pieces do not fit it");
     const SpacePlan& parameters = plan.spaces[static_cast<int>(Space::parameters)];
-    check(fits(bucket.offset, bucket.length * 4, parameters.num_slots > 0 ? parameters.bytes_per_slot : 0, 4), where,
+    check(fits(bucket.offset, bucket.length * 4, parameters.largest(), 4), where,
           "a bucket in pieces has no counterpart in parameters");
   }
 }
@@ -148,25 +150,50 @@ void check_program(const Executable& executable, const Program& program, const s
   }
 }
 
+// How far what a program reads and writes reaches into a slot of each space.
+using Reach = std::array<int64_t, kNumSpaces>;
+
+Reach reach_of(const Executable& executable, const Program& program) {
+  Reach reach{};
+  const auto add = [&](const TensorType& type, Space space, int64_t offset) {
+    int64_t& end = reach[static_cast<size_t>(space)];
+    end = std::max(end, offset + checked_bytes(type));
+  };
+  for (const ProgramValue& value : program.values) add(value.type, value.space, value.offset);
+  // What is copied in before a forward program, and out after it.
+  if (program.kind != ProgramKind::forward) return reach;
+  for (const InputPlan& field : executable.inputs)
+    if (field.chunk == program.chunk) add(field.type, Space::batch, field.offset);
+  for (const OutputPlan& output : executable.outputs)
+    if (output.chunk == program.chunk) add(output.type, Space::sent, output.offset);
+  return reach;
+}
+
 void check_schedule(const Executable& executable, const RankPlan& plan, const std::string& where) {
-  std::set<int> exists;
-  for (const Program& program : executable.programs) exists.insert(program.index());
-  const auto check_slot = [&](Space space, int64_t slot, int64_t least) {
-    const int64_t slots = executable.spaces[static_cast<int>(space)].num_slots;
-    check(slot >= least && (slot < 0 || slot < std::max<int64_t>(1, slots)), where, "an instruction names a slot that does not exist");
+  std::map<int, Reach> programs;
+  for (const Program& program : executable.programs) programs.emplace(program.index(), reach_of(executable, program));
+  const auto check_slot = [&](Space space, int64_t slot, int64_t least, int64_t reach) {
+    const SpacePlan& room = executable.spaces[static_cast<int>(space)];
+    check(slot >= least && (slot < 0 || slot < std::max<int64_t>(1, room.num_slots())), where, "an instruction names a slot that does not exist");
+    if (reach == 0) return;
+    const auto index = static_cast<size_t>(std::max<int64_t>(slot, 0));
+    check(index < room.slot_bytes.size() && reach <= room.slot_bytes[index], where, "a program reaches past its slot");
   };
   const auto check_message = [&](Space space, int64_t slot, int64_t bytes) {
     const SpacePlan& room = executable.spaces[static_cast<int>(space)];
-    check(slot >= 0 && slot < room.num_slots && bytes >= 0 && bytes <= room.bytes_per_slot, where, "a message does not fit its slot");
+    check(slot >= 0 && slot < room.num_slots() && bytes >= 0 && bytes <= room.slot_bytes[static_cast<size_t>(slot)], where, "a message does not fit its slot");
   };
   for (const Instruction& instruction : executable.schedule) {
     const bool gradient = instruction.message == Message::gradient;
     check(instruction.micro >= 0 && instruction.micro < executable.num_micro_batches, where, "an instruction names a micro-batch that does not exist");
     if (instruction.program() != -1) {
-      check(exists.contains(instruction.program()), where, "an instruction runs a program that there is not");
-      for (int i = 0; i < kNumSpaces; i++) check_slot(static_cast<Space>(i), instruction.slots[static_cast<size_t>(i)], -1);
+      const auto program = programs.find(instruction.program());
+      check(program != programs.end(), where, "an instruction runs a program that there is not");
+      for (size_t i = 0; i < kNumSpaces; i++) check_slot(static_cast<Space>(i), instruction.slots[i], -1, program->second[i]);
     } else if (instruction.op == Op::load) {
-      check_slot(Space::batch, instruction.slot, 0);
+      const auto program = programs.find(instruction.chunk * kNumProgramKinds);
+      check(program != programs.end(), where, "an instruction loads the inputs of a chunk that there is not");
+      check_slot(Space::batch, instruction.slot, 0, program->second[static_cast<size_t>(Space::batch)]);
     } else if (instruction.op == Op::send || instruction.op == Op::receive || instruction.op == Op::hand_over) {
       const Space from = gradient ? Space::sentGradients : Space::sent, to = gradient ? Space::receivedGradients : Space::received;
       if (instruction.op != Op::receive) check_message(from, instruction.slot, instruction.bytes);
@@ -199,7 +226,7 @@ void check_executable(const Executable& executable, const RankPlan& plan) {
   const TensorType metrics{DType::f32, {static_cast<int64_t>(executable.metrics.size())}};
   check(executable.metrics.empty() || fits(metrics, 0, space(Space::metrics)), where, "the metrics lie outside their space");
   for (const ConstantPlan& constant : executable.constants)
-    check(fits(constant.offset, static_cast<int64_t>(constant.data.size()), space(Space::constants).num_slots > 0 ? space(Space::constants).bytes_per_slot : 0, 1),
+    check(fits(constant.offset, static_cast<int64_t>(constant.data.size()), space(Space::constants).largest(), 1),
           where, "a constant lies outside its space");
   std::set<int> seen;
   for (const Program& program : executable.programs) {

@@ -136,7 +136,7 @@ Place place_of(const ProgramValue& value) { return {value.space, value.offset}; 
 
 void check_bounds(const ProgramValue& value, const Spaces& spaces, const ProgramNode& node) {
   const SpacePlan& space = spaces[static_cast<int>(value.space)];
-  if (value.offset < 0 || value.offset + static_cast<int64_t>(value.type.bytes()) > space.bytes_per_slot)
+  if (value.offset < 0 || value.offset + static_cast<int64_t>(value.type.bytes()) > space.largest())
     throw std::runtime_error(node.kernel + (node.scope.empty() ? "" : " in " + node.scope) +
                              ": a value lies outside its space in the memory map");
 }

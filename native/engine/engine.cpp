@@ -61,8 +61,8 @@ std::vector<ArenaHandle> Engine::load(Executable executable) {
   const SpacePlan& constants = plan.spaces[static_cast<int>(Space::constants)];
   for (const ConstantPlan& constant : plan.constants)
     backend_->write(loaded.arena.data + constants.base + constant.offset, constant.data.data(), constant.data.size());
-  loaded.sent[0].resize(static_cast<size_t>(plan.spaces[static_cast<int>(Space::sent)].num_slots));
-  loaded.sent[1].resize(static_cast<size_t>(plan.spaces[static_cast<int>(Space::sentGradients)].num_slots));
+  loaded.sent[0].resize(static_cast<size_t>(plan.spaces[static_cast<int>(Space::sent)].num_slots()));
+  loaded.sent[1].resize(static_cast<size_t>(plan.spaces[static_cast<int>(Space::sentGradients)].num_slots()));
   const auto num_chunks = static_cast<size_t>(plan.num_chunks());
   loaded.sent_floats.resize(num_chunks);
   for (const Program& program : plan.programs)

@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>  // std::max
 #include <array>      // spaces by index
+#include <numeric>    // accumulate
 
 #include "comm/communicator.h"  // GroupSpec
 #include "engine/kernel.h"      // TensorType, Attrs
@@ -18,9 +19,12 @@ constexpr bool is_persistent(Space space) { return space <= Space::optimizer; }
 
 struct SpacePlan {
   int64_t base = 0;
-  int64_t bytes_per_slot = 0;
-  int64_t num_slots = 0;  // 0: the space does not exist
-  int64_t bytes() const { return bytes_per_slot * num_slots; }
+  std::vector<int64_t> slot_bytes;  // one slot after the other; none: the space does not exist
+  int64_t num_slots() const { return static_cast<int64_t>(slot_bytes.size()); }
+  int64_t bytes() const { return at(num_slots()); }
+  // Where a slot lies from `base` on.
+  int64_t at(int64_t slot) const { return std::accumulate(slot_bytes.begin(), slot_bytes.begin() + slot, int64_t{0}); }
+  int64_t largest() const { return slot_bytes.empty() ? 0 : *std::max_element(slot_bytes.begin(), slot_bytes.end()); }
 };
 using Spaces = std::array<SpacePlan, kNumSpaces>;
 

@@ -193,7 +193,7 @@ void Step::execute(const Instruction& instruction) {
 std::byte* Step::space(Space which, int64_t slot) const {
   const SpacePlan& plan = plan_.spaces[static_cast<int>(which)];
   std::byte* arena = is_persistent(which) ? engine_.persistent_.data : loaded_.arena.data;
-  return arena + plan.base + std::max<int64_t>(slot, 0) * plan.bytes_per_slot;
+  return arena + plan.base + plan.at(std::max<int64_t>(slot, 0));
 }
 
 Bases Step::bases_of(const Instruction& instruction) const {

@@ -111,6 +111,7 @@ TEST("engine: a refusal says what is wrong and where") {
   CHECK(says(refused([](RankPlan&, Executable& e) { e.programs[0].values[2].offset = 120; }), "outside its space"));
   CHECK(says(refused([](RankPlan&, Executable& e) { e.spaces[static_cast<int>(Space::metrics)].base = 0; }), "spaces overlap"));
   CHECK(says(refused([](RankPlan&, Executable& e) { e.schedule[1].slot = 2; }), "slot that does not exist"));
+  CHECK(says(refused([](RankPlan&, Executable& e) { e.spaces[static_cast<int>(Space::saved)].slot_bytes[1] = 0; }), "reaches past its slot"));
   CHECK(says(refused([](RankPlan&, Executable& e) { std::swap(e.programs[0].nodes[0], e.programs[0].nodes[1]); }), "before it is made"));
   CHECK(says(refused([](RankPlan& p, Executable&) { p.parameters[0].moment_offsets.clear(); }), "too few optimizer moments"));
   CHECK(says(refused([](RankPlan& p, Executable&) { p.gradient_buckets[0].length = 17; }), "bucket lies outside"));

@@ -93,8 +93,13 @@ void mutate_space(Spaces& spaces, int64_t& arena_bytes, Draw& draw) {
   SpacePlan& space = spaces[draw.below(kNumSpaces)];
   switch (draw.below(4)) {
     case 0: return draw.change(space.base);
-    case 1: return draw.change(space.bytes_per_slot);
-    case 2: return draw.change(space.num_slots);
+    case 1:
+      if (int64_t* bytes = draw.of(space.slot_bytes)) draw.change(*bytes);
+      return;
+    case 2:
+      if (draw.below(2)) space.slot_bytes.push_back(draw.odd(64));
+      else if (!space.slot_bytes.empty()) space.slot_bytes.pop_back();
+      return;
     default: return draw.change(arena_bytes);
   }
 }
@@ -190,9 +195,9 @@ RankPlan small_plan(int rank, int dp) {
   std::vector<int> ranks;
   for (int r = 0; r < dp; r++) ranks.push_back(r);
   plan.groups = {{0, "dp", ranks}, {1, "world", ranks}};
-  plan.spaces[static_cast<int>(Space::parameters)] = {0, 64, 1};
-  plan.spaces[static_cast<int>(Space::gradients)] = {64, 64, 1};
-  plan.spaces[static_cast<int>(Space::optimizer)] = {128, 64, 1};
+  plan.spaces[static_cast<int>(Space::parameters)] = {0, {64}};
+  plan.spaces[static_cast<int>(Space::gradients)] = {64, {64}};
+  plan.spaces[static_cast<int>(Space::optimizer)] = {128, {64}};
   plan.persistent_bytes = 192;
   RankParameter weight;
   weight.name = "w";
@@ -214,7 +219,7 @@ Executable small_executable() {
   executable.num_micro_batches = 2;
   int64_t base = 0;
   const auto space = [&](Space which, int64_t bytes, int64_t slots) {
-    executable.spaces[static_cast<int>(which)] = {base, bytes, slots};
+    executable.spaces[static_cast<int>(which)] = {base, std::vector<int64_t>(static_cast<size_t>(slots), bytes)};
     base += bytes * slots;
   };
   space(Space::constants, 64, 1);

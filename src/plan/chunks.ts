@@ -3,8 +3,8 @@ import type { LoweredStage } from './lower.js';
 import type { Program, ProgramValue, Space } from './plan.js';
 
 /**
- * Constants lie end to end; every other space is shared, and as large as the largest chunk wants it, because a slot belongs
- * to one micro-batch of one chunk at a time. Metrics and results are those of the chunk that ends the model.
+ * Constants lie end to end; every other space is shared, because a slot belongs to one micro-batch of one chunk at a time
+ * (`bytes`: of the largest). Metrics and results are those of the chunk that ends the model.
  */
 export function joinChunks(chunks: readonly LoweredStage[]): LoweredStage {
   const [first] = chunks;

@@ -4,9 +4,9 @@ import type { ChunkLayout } from '../pipeline/virtualStages.js';
 import { joinChunks } from './chunks.js';
 import { listInstructions } from './instructions.js';
 import type { LoweredStage } from './lower.js';
-import { layOutSpaces } from './memory.js';
+import { layOutSpaces, type SpaceSize, spaceBytes } from './memory.js';
 import { coordinatesOf, rankOf } from './mesh.js';
-import { type Executable, type Mesh, WORKING_SPACES } from './plan.js';
+import { type Executable, type Mesh, type Space, WORKING_SPACES } from './plan.js';
 
 export interface ExecutableInput {
   readonly name: string;
@@ -27,7 +27,7 @@ export interface ExecutableInput {
 export function buildRankExecutable(input: ExecutableInput): Executable {
   const { chunks, layout, mesh, rank, numMicroBatches, microBatchSize } = input;
   const coordinates = coordinatesOf(mesh, rank);
-  const { instructions, numSlots } = listInstructions({
+  const { instructions, slotBytes } = listInstructions({
     tasks: input.tasks,
     chunks,
     layout,
@@ -38,13 +38,7 @@ export function buildRankExecutable(input: ExecutableInput): Executable {
     reducesState: input.reducesState,
   });
   const joined = joinChunks(chunks);
-  const slotsOf: Readonly<Record<string, number>> = numSlots;
-  const sizes = WORKING_SPACES.map((space) => ({
-    space,
-    bytesPerSlot: joined.bytes[space] ?? 0,
-    numSlots: slotsOf[space] ?? 1,
-  })).filter(({ bytesPerSlot, numSlots }) => bytesPerSlot > 0 && numSlots > 0);
-  const { spaces, totalBytes } = layOutSpaces(sizes);
+  const { spaces, totalBytes } = layOutSpaces(sizesOf(joined.bytes, slotBytes));
   return {
     name: input.name,
     numMicroBatches,
@@ -58,4 +52,14 @@ export function buildRankExecutable(input: ExecutableInput): Executable {
     outputs: joined.outputs,
     constants: joined.constants,
   };
+}
+
+/** Of the working spaces that somebody uses; those without slots have one. */
+export function sizesOf(
+  bytes: LoweredStage['bytes'],
+  slotBytes: Readonly<Partial<Record<Space, readonly number[]>>>,
+): SpaceSize[] {
+  return WORKING_SPACES.map((space) => ({ space, slotBytes: slotBytes[space] ?? [bytes[space] ?? 0] })).filter(
+    (size) => spaceBytes(size) > 0,
+  );
 }

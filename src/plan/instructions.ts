@@ -25,7 +25,8 @@ export interface InstructionInput {
 
 export interface InstructionList {
   readonly instructions: readonly Instruction[];
-  readonly numSlots: Readonly<Record<Slotted, number>>;
+  /** Bytes of every slot of the slotted spaces. */
+  readonly slotBytes: Readonly<Record<Slotted, readonly number[]>>;
 }
 
 type What = Message['what'];
@@ -47,14 +48,19 @@ export function listInstructions(input: InstructionInput): InstructionList {
   const early = new Set<string>();
   const numSent = countSent(input);
 
+  const bytesOf = (space: Slotted, chunk = 0) => input.chunks[chunk]?.bytes[space] ?? 0;
+  const take = (space: Slotted, task: Pick<Task, 'micro' | 'chunk'>) =>
+    slots.take(space, holderOf(task), bytesOf(space, task.chunk));
+
   /** A slot for what the program makes to send. */
-  const takeSent = (what: What, holder: string, sends: Message | null) => {
-    if (sends === null) slots.takeInRing(SENT[what], 'results', input.numMicroBatches, holder);
+  const takeSent = (what: What, task: Task, sends: Message | null) => {
+    const [holder, bytes] = [holderOf(task), bytesOf(SENT[what], task.chunk)];
+    if (sends === null) slots.takeInRing(SENT[what], 'results', input.numMicroBatches, holder, bytes);
     else {
       const name = ringOf(sends);
       // What is handed over within the rank leaves its slot at once.
       const atMost = sends.to === stage ? 1 : NUM_SEND_SLOTS;
-      slots.takeInRing(SENT[what], name, Math.min(atMost, numSent.get(`${what} ${name}`) ?? 1), holder);
+      slots.takeInRing(SENT[what], name, Math.min(atMost, numSent.get(`${what} ${name}`) ?? 1), holder, bytes);
     }
   };
   const run = (kind: Program['kind'], task: Task, sends: Message | null = null) => {
@@ -62,11 +68,11 @@ export function listInstructions(input: InstructionInput): InstructionList {
     const spaces = chunk?.spaces.get(kind);
     if (chunk === undefined || spaces === undefined) return;
     const holder = holderOf(task);
-    if (kind === 'forward' && chunk.has('sent')) takeSent('activation', holder, sends);
-    if (kind === 'backward' && chunk.has('sentGradients')) takeSent('gradient', holder, sends);
-    if (kind === 'backward' && chunk.has('pending')) slots.take('pending', holder);
-    if (kind === 'forward' && chunk.has('saved')) slots.take('saved', holder);
-    if (kind === 'recompute' && chunk.has('recomputed')) slots.take('recomputed', holder);
+    if (kind === 'forward' && chunk.has('sent')) takeSent('activation', task, sends);
+    if (kind === 'backward' && chunk.has('sentGradients')) takeSent('gradient', task, sends);
+    if (kind === 'backward' && chunk.has('pending')) take('pending', task);
+    if (kind === 'forward' && chunk.has('saved')) take('saved', task);
+    if (kind === 'recompute' && chunk.has('recomputed')) take('recomputed', task);
     const { micro } = task;
     instructions.push({ kind, micro, ...chunkField(task.chunk ?? 0), slots: slots.slotsOf(holder, spaces) });
     for (const space of UNTIL_READ) if (chunk.lastReader(space) === kind) slots.release(space, holder);
@@ -75,9 +81,9 @@ export function listInstructions(input: InstructionInput): InstructionList {
     if (message === null || message.from === stage) return;
     const { what, micro } = message;
     const space = RECEIVED[what];
-    const bytes = input.chunks[task.chunk ?? 0]?.bytes[space] ?? 0;
+    const bytes = bytesOf(space, task.chunk);
     if (bytes === 0) return;
-    slots.take(space, holderOf(task));
+    take(space, task);
     const slot = slots.held(space, holderOf(task));
     const peer = input.rankOfStage(message.from);
     instructions.push({ kind: 'receive', what, micro, ...chunkField(task.chunk ?? 0), slot, bytes, peer });
@@ -86,16 +92,16 @@ export function listInstructions(input: InstructionInput): InstructionList {
     if (message === null) return;
     const { what, micro } = message;
     const chunk = task.chunk ?? 0;
-    const bytes = input.chunks[chunk]?.bytes[SENT[what]] ?? 0;
+    const bytes = bytesOf(SENT[what], chunk);
     if (bytes === 0) return;
     const slot = slots.held(SENT[what], holderOf(task));
     const common = { what, micro, ...chunkField(chunk), slot, bytes };
     if (message.to !== stage) {
       instructions.push({ kind: 'send', ...common, peer: input.rankOfStage(message.to) });
     } else {
-      const taker = holderOf({ micro, chunk: what === 'activation' ? chunk + 1 : chunk - 1 });
-      slots.take(RECEIVED[what], taker);
-      instructions.push({ kind: 'handOver', ...common, to: slots.held(RECEIVED[what], taker) });
+      const taker = { micro, chunk: what === 'activation' ? chunk + 1 : chunk - 1 };
+      take(RECEIVED[what], taker);
+      instructions.push({ kind: 'handOver', ...common, to: slots.held(RECEIVED[what], holderOf(taker)) });
     }
     slots.release(SENT[what], holderOf(task));
   };
@@ -105,7 +111,7 @@ export function listInstructions(input: InstructionInput): InstructionList {
     const holder = holderOf(task);
     if (task.kind === 'F') {
       if (chunks[task.chunk ?? 0]?.has('batch')) {
-        slots.take('batch', holder);
+        take('batch', task);
         const slot = slots.held('batch', holder);
         instructions.push({ kind: 'load', micro: task.micro, ...chunkField(task.chunk ?? 0), slot });
       }
@@ -129,7 +135,7 @@ export function listInstructions(input: InstructionInput): InstructionList {
     if (input.reducesState) instructions.push({ kind: 'reduceState' });
     instructions.push({ kind: 'update' });
   }
-  return { instructions, numSlots: slots.numSlots() };
+  return { instructions, slotBytes: slots.slotBytes() };
 }
 
 /** The spaces a program reads or writes. */

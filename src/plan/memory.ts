@@ -88,16 +88,19 @@ export function packSequentially(sizes: readonly number[]): MemoryMap {
 
 export interface SpaceSize {
   readonly space: Space;
-  readonly bytesPerSlot: number;
-  readonly numSlots: number;
+  readonly slotBytes: readonly number[];
+}
+
+export function spaceBytes({ slotBytes }: Pick<SpacePlan, 'slotBytes'>): number {
+  return slotBytes.reduce((sum, bytes) => sum + bytes, 0);
 }
 
 /** Spaces one after the other in an arena; `totalBytes` is the arena's size. */
 export function layOutSpaces(sizes: readonly SpaceSize[]): { spaces: SpacePlan[]; totalBytes: number } {
   let base = 0;
-  const spaces = sizes.map(({ space, bytesPerSlot, numSlots }) => {
-    const plan = { space, base, bytesPerSlot: align(bytesPerSlot), numSlots };
-    base += plan.bytesPerSlot * numSlots;
+  const spaces = sizes.map(({ space, slotBytes }) => {
+    const plan = { space, base, slotBytes: slotBytes.map(align) };
+    base += spaceBytes(plan);
     return plan;
   });
   return { spaces, totalBytes: base };

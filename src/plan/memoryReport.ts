@@ -1,4 +1,5 @@
 /** Planned memory of every rank: bytes per space and per arena, for printing and for comparing with what is measured. */
+import { spaceBytes } from './memory.js';
 import type { Executable, Plan, RankPlan, SpacePlan } from './plan.js';
 
 export interface RankMemory {
@@ -28,7 +29,7 @@ const sum = (bytes: readonly number[]) => bytes.reduce((all, one) => all + one, 
 
 export function rankMemory(plan: RankPlan): RankMemory {
   const sizes = (spaces: readonly SpacePlan[], prefix: string) =>
-    spaces.map(({ space, bytesPerSlot, numSlots }) => [`${prefix}${space}`, bytesPerSlot * numSlots] as const);
+    spaces.map((one) => [`${prefix}${one.space}`, spaceBytes(one)] as const);
   const workspace = workspaceBytes(plan.executables);
   const executables = plan.executables.map(({ name, arenaBytes }) => [name, arenaBytes] as const);
   return {

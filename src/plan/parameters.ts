@@ -98,9 +98,9 @@ export function layOutParameters(input: PersistentInput): PersistentLayout {
     };
   });
   const { spaces, totalBytes } = layOutSpaces([
-    { space: 'parameters', bytesPerSlot: values.totalBytes, numSlots: 1 },
-    { space: 'gradients', bytesPerSlot: gradients.totalBytes, numSlots: 1 },
-    { space: 'optimizer', bytesPerSlot: momentBytes * moments, numSlots: 1 },
+    { space: 'parameters', slotBytes: [values.totalBytes] },
+    { space: 'gradients', slotBytes: [gradients.totalBytes] },
+    { space: 'optimizer', slotBytes: [momentBytes * moments] },
   ]);
   const states = sorted.filter((entry) => entry.state);
   return {

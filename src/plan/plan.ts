@@ -18,7 +18,7 @@ export interface Coordinates {
 
 /**
  * Regions of a rank's arenas. The first five live as long as the plan (the persistent arena); the others belong to one
- * executable (its working arena). Slotted spaces hold `numSlots` copies of `bytesPerSlot`, one per micro-batch in flight.
+ * executable (its working arena). Slotted spaces hold one slot per micro-batch (of a model chunk) in flight.
  */
 export const PERSISTENT_SPACES = ['parameters', 'gradients', 'optimizer'] as const;
 export const WORKING_SPACES = [
@@ -42,14 +42,14 @@ export interface SpacePlan {
   readonly space: Space;
   /** Byte offset of slot 0 in its arena, 64-byte aligned. */
   readonly base: number;
-  readonly bytesPerSlot: number;
-  readonly numSlots: number;
+  /** Of each slot, one after the other, multiples of 64: as large as the largest of the chunks that hold it. */
+  readonly slotBytes: readonly number[];
 }
 
 /** What programs compute on: graph dtypes, bfloat16 or float16 where autocast stores a value so, and int8 where quantisation does. */
 export type ProgramDType = DType | 'bfloat16' | 'float16' | 'int8';
 
-/** A tensor of a program and where it lies: `arena + space.base + slot * space.bytesPerSlot + offset`. */
+/** A tensor of a program and where it lies: `arena + space.base + the slots before its own + offset`. */
 export interface ProgramValue {
   readonly shape: readonly number[];
   readonly dtype: ProgramDType;

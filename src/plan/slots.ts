@@ -13,6 +13,11 @@ export const SLOTTED = [
 ] as const;
 export type Slotted = (typeof SLOTTED)[number];
 
+interface Slot {
+  holder: string | null;
+  bytes: number;
+}
+
 interface Ring {
   readonly first: number;
   readonly size: number;
@@ -20,42 +25,50 @@ interface Ring {
 }
 
 export class SlotTable {
-  private readonly holders = new Map<Slotted, (string | null)[]>(SLOTTED.map((space) => [space, []]));
+  private readonly slots = new Map<Slotted, Slot[]>(SLOTTED.map((space) => [space, []]));
   private readonly rings = new Map<string, Ring>();
 
-  /** Takes the lowest free slot. */
-  take(space: Slotted, holder: string): void {
-    const holders = this.of(space);
-    const free = holders.indexOf(null);
-    if (free >= 0) holders[free] = holder;
-    else holders.push(holder);
+  /**
+   * Takes the free slot that fits `bytes` best, the lowest of equals. Where none is large enough the largest grows, so that
+   * there are no more slots than holders at once, and no slot is larger than what some holder fills.
+   */
+  take(space: Slotted, holder: string, bytes: number): void {
+    const slots = this.of(space);
+    const excess = (slot: Slot) => slot.bytes - bytes;
+    const better = (a: Slot, b: Slot) =>
+      excess(a) >= 0 ? excess(b) < 0 || excess(a) < excess(b) : excess(b) < excess(a);
+    let best: Slot | undefined;
+    for (const slot of slots) {
+      if (slot.holder === null && (best === undefined || better(slot, best))) best = slot;
+    }
+    if (best === undefined) slots.push({ holder, bytes });
+    else hold(best, holder, bytes);
   }
 
   /**
    * Takes the next slot of a ring of `size` slots of its own. Slots of a ring go round and round, so that the one written
    * next is the one whose message is oldest. A space has rings or free slots, not both.
    */
-  takeInRing(space: Slotted, name: string, size: number, holder: string): void {
-    const holders = this.of(space);
+  takeInRing(space: Slotted, name: string, size: number, holder: string, bytes: number): void {
+    const slots = this.of(space);
     const key = `${space} ${name}`;
-    const ring = this.rings.get(key) ?? { first: holders.length, size, turn: 0 };
+    const ring = this.rings.get(key) ?? { first: slots.length, size, turn: 0 };
     if (!this.rings.has(key)) {
       this.rings.set(key, ring);
-      for (let slot = 0; slot < size; slot++) holders.push(null);
+      for (let slot = 0; slot < size; slot++) slots.push({ holder: null, bytes: 0 });
     }
-    holders[ring.first + (ring.turn % ring.size)] = holder;
+    hold(slots[ring.first + (ring.turn % ring.size)]!, holder, bytes);
     ring.turn++;
   }
 
   release(space: Slotted, holder: string): void {
-    const holders = this.of(space);
-    const slot = holders.indexOf(holder);
-    if (slot >= 0) holders[slot] = null;
+    const slot = this.of(space)[this.held(space, holder)];
+    if (slot !== undefined) slot.holder = null;
   }
 
   /** -1: none. */
   held(space: Slotted, holder: string): number {
-    return this.of(space).indexOf(holder);
+    return this.of(space).findIndex((slot) => slot.holder === holder);
   }
 
   /** The holder's slots of the spaces used. */
@@ -73,23 +86,29 @@ export class SlotTable {
     };
   }
 
-  numSlots(): Record<Slotted, number> {
-    const count = (space: Slotted) => this.of(space).length;
+  /** Bytes of every slot. */
+  slotBytes(): Record<Slotted, readonly number[]> {
+    const sizes = (space: Slotted) => this.of(space).map(({ bytes }) => bytes);
     return {
-      batch: count('batch'),
-      received: count('received'),
-      sent: count('sent'),
-      saved: count('saved'),
-      receivedGradients: count('receivedGradients'),
-      sentGradients: count('sentGradients'),
-      pending: count('pending'),
-      recomputed: count('recomputed'),
+      batch: sizes('batch'),
+      received: sizes('received'),
+      sent: sizes('sent'),
+      saved: sizes('saved'),
+      receivedGradients: sizes('receivedGradients'),
+      sentGradients: sizes('sentGradients'),
+      pending: sizes('pending'),
+      recomputed: sizes('recomputed'),
     };
   }
 
-  private of(space: Slotted): (string | null)[] {
-    const holders = this.holders.get(space);
-    if (holders === undefined) throw new RangeError(`'${space}' has no slots`);
-    return holders;
+  private of(space: Slotted): Slot[] {
+    const slots = this.slots.get(space);
+    if (slots === undefined) throw new RangeError(`'${space}' has no slots`);
+    return slots;
   }
+}
+
+function hold(slot: Slot, holder: string, bytes: number): void {
+  slot.holder = holder;
+  slot.bytes = Math.max(slot.bytes, bytes);
 }

@@ -93,8 +93,8 @@ export function spaceToWire(space: SpacePlan): WireSpace {
   return { ...space, space: numberOf(SPACES, space.space) };
 }
 
-export function spaceFromWire({ space, base, bytesPerSlot, numSlots }: WireSpace): SpacePlan {
-  return { space: nameOf(SPACES, space), base, bytesPerSlot, numSlots };
+export function spaceFromWire({ space, base, slotBytes }: WireSpace): SpacePlan {
+  return { space: nameOf(SPACES, space), base, slotBytes };
 }
 
 function programToWire({ kind, chunk = 0, values, nodes }: Program): WireProgram {

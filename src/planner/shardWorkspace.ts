@@ -28,10 +28,10 @@ export function shardWorkspace(
   workspaceOf: WorkspaceOf,
 ): ShardWorkspace {
   const { spaces, totalBytes } = layOutSpaces(
-    WORKING_SPACES.map((space) => ({ space, bytesPerSlot: bytes[space] ?? 0, numSlots: 1 })),
+    WORKING_SPACES.map((space) => ({ space, slotBytes: [bytes[space] ?? 0] })),
   );
   const persistent = layOutSpaces(
-    (['parameters', 'gradients'] as const).map((space) => ({ space, bytesPerSlot: persistentBytes, numSlots: 1 })),
+    (['parameters', 'gradients'] as const).map((space) => ({ space, slotBytes: [persistentBytes] })),
   );
   const ask = (some: readonly Program[]) =>
     workspaceOf(executable(some, spaces, totalBytes), { persistentSpaces: persistent.spaces });

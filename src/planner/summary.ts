@@ -35,7 +35,7 @@ export function summariseStages(
       numParameters: (first?.parameters ?? []).reduce((sum, { shape }) => sum + numElements(shape), 0),
       forwardFlops: total(({ forwardFlops }) => forwardFlops),
       backwardFlops: total(({ backwardFlops }) => backwardFlops),
-      parameterBytes: first?.persistentSpaces.find(({ space }) => space === 'parameters')?.bytesPerSlot ?? 0,
+      parameterBytes: first?.persistentSpaces.find(({ space }) => space === 'parameters')?.slotBytes[0] ?? 0,
       peakBytes: Math.max(...held.map((rank) => rankMemory(rank).peakBytes)),
       sendBytes: sentBytes(first),
       allReduceBytes:

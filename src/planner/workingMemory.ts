@@ -2,10 +2,10 @@
 import type { Task } from '../pipeline/schedule.js';
 import type { ChunkLayout } from '../pipeline/virtualStages.js';
 import { joinChunks } from '../plan/chunks.js';
+import { sizesOf } from '../plan/executable.js';
 import { listInstructions } from '../plan/instructions.js';
 import type { LoweredStage } from '../plan/lower.js';
 import { layOutSpaces } from '../plan/memory.js';
-import { WORKING_SPACES } from '../plan/plan.js';
 
 export interface WorkingMemory {
   readonly arenaBytes: number;
@@ -23,7 +23,7 @@ export interface StagePosition {
 
 /** `chunks`: the stage's, in order. */
 export function workingMemory(chunks: readonly LoweredStage[], position: StagePosition): WorkingMemory {
-  const { numSlots } = listInstructions({
+  const { slotBytes } = listInstructions({
     ...position,
     chunks,
     // Which ranks the neighbours are does not matter.
@@ -31,16 +31,9 @@ export function workingMemory(chunks: readonly LoweredStage[], position: StagePo
     closing: 'train',
     reducesState: false,
   });
-  const slotsOf: Readonly<Record<string, number>> = numSlots;
-  const { bytes } = joinChunks(chunks);
-  const sizes = WORKING_SPACES.map((space) => ({
-    space,
-    bytesPerSlot: bytes[space] ?? 0,
-    numSlots: slotsOf[space] ?? 1,
-  }));
   return {
-    arenaBytes: layOutSpaces(sizes).totalBytes,
-    numSaved: numSlots.saved,
-    numRecomputed: numSlots.recomputed,
+    arenaBytes: layOutSpaces(sizesOf(joinChunks(chunks).bytes, slotBytes)).totalBytes,
+    numSaved: slotBytes.saved.length,
+    numRecomputed: slotBytes.recomputed.length,
   };
 }

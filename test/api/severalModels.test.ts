@@ -180,7 +180,7 @@ describe('a frozen teacher and a student in one loss', () => {
     const [rank] = planned.plan.ranks;
     const trainedBytes = variables.reduce((sum, { trainable, size }) => sum + (trainable ? 4 * size : 0), 0);
     const allBytes = variables.reduce((sum, { size }) => sum + 4 * size, 0);
-    const bytesOf = (name: string) => rank!.persistentSpaces.find(({ space }) => space === name)!.bytesPerSlot;
+    const bytesOf = (name: string) => rank!.persistentSpaces.find(({ space }) => space === name)!.slotBytes[0]!;
     // Every tensor begins at a multiple of 64 bytes.
     const padding = 64 * variables.length;
     expect(bytesOf('parameters')).toBeGreaterThanOrEqual(allBytes);

@@ -38,9 +38,9 @@ const plan: RankPlan = {
     },
   ],
   persistentSpaces: [
-    { space: 'parameters', base: 256, bytesPerSlot: 128, numSlots: 1 },
-    { space: 'gradients', base: 0, bytesPerSlot: 64, numSlots: 1 },
-    { space: 'optimizer', base: 1024, bytesPerSlot: 256, numSlots: 1 },
+    { space: 'parameters', base: 256, slotBytes: [128] },
+    { space: 'gradients', base: 0, slotBytes: [64] },
+    { space: 'optimizer', base: 1024, slotBytes: [256] },
   ],
   persistentBytes: 4096,
   gradientBuckets: [],

@@ -1,5 +1,6 @@
 /** Plays a rank's instruction list on a memory of bytes that only remembers who wrote what, and reports every misread. */
 import { valueBytes } from '../../src/graph/cost.js';
+import { spaceBytes } from '../../src/plan/memory.js';
 import type { Executable, Program, ProgramValue, RankPlan, Slots, Space } from '../../src/plan/plan.js';
 import { asGraphValue } from '../../src/plan/programValue.js';
 
@@ -24,11 +25,11 @@ export function misreads(rank: RankPlan, executable: Executable): string[] {
     const { space, offset } = value;
     const plan = spaces.get(space);
     const bytes = valueBytes(asGraphValue(value));
-    if (plan === undefined || slot >= plan.numSlots || offset + bytes > plan.bytesPerSlot) {
+    if (plan === undefined || offset + bytes > (plan.slotBytes[Math.max(slot, 0)] ?? 0)) {
       problems.push(`${space}[${slot}]+${offset} of ${bytes} bytes is outside its space`);
       return { arena: 'working', start: 0, end: 0 } as const;
     }
-    const start = plan.base + Math.max(slot, 0) * plan.bytesPerSlot + offset;
+    const start = plan.base + spaceBytes({ slotBytes: plan.slotBytes.slice(0, Math.max(slot, 0)) }) + offset;
     const arena = persistent.has(space) ? 'persistent' : 'working';
     if (start + bytes > limits[arena]) problems.push(`${space}[${slot}]+${offset} is outside its arena`);
     return { arena, start, end: start + bytes } as const;

@@ -44,13 +44,13 @@ describe('assignOffsets', () => {
 describe('layOutSpaces', () => {
   it('puts aligned slots end to end', () => {
     const { spaces, totalBytes } = layOutSpaces([
-      { space: 'batch', bytesPerSlot: 10, numSlots: 3 },
-      { space: 'saved', bytesPerSlot: 128, numSlots: 2 },
+      { space: 'batch', slotBytes: [10, 10, 70] },
+      { space: 'saved', slotBytes: [128, 128] },
     ]);
-    expect(spaces.map(({ base, bytesPerSlot }) => [base, bytesPerSlot])).toEqual([
-      [0, 64],
-      [192, 128],
+    expect(spaces.map(({ base, slotBytes }) => [base, slotBytes])).toEqual([
+      [0, [64, 64, 128]],
+      [256, [128, 128]],
     ]);
-    expect(totalBytes).toBe(448);
+    expect(totalBytes).toBe(512);
   });
 });

@@ -16,7 +16,7 @@ const shape = list(bytes);
 const slot = fc.integer({ min: -1, max: 1000 });
 const working = fc.constantFrom(...WORKING_SPACES);
 const space = fc.constantFrom(...PERSISTENT_SPACES, ...WORKING_SPACES);
-const spacePlan = fc.record({ space, base: bytes, bytesPerSlot: bytes, numSlots: small });
+const spacePlan = fc.record({ space, base: bytes, slotBytes: list(bytes) });
 const key = fc.string({ minLength: 1 }).filter((name) => name !== '__proto__');
 
 const attr: fc.Arbitrary<Attr> = fc.letrec<{ attr: Attr }>((tie) => ({
@@ -99,7 +99,7 @@ const executable: fc.Arbitrary<Executable> = fc.record({
   name: fc.string(),
   numMicroBatches: small,
   microBatchSize: small,
-  spaces: list(fc.record({ space: working, base: bytes, bytesPerSlot: bytes, numSlots: small })),
+  spaces: list(fc.record({ space: working, base: bytes, slotBytes: list(bytes) })),
   arenaBytes: bytes,
   programs: list(program),
   schedule: list(instruction),

@@ -38,7 +38,7 @@ const cases = fc.record({
 });
 
 const spaceOf = (layout: PersistentLayout, space: string) =>
-  layout.spaces.find((one) => one.space === space)?.bytesPerSlot ?? 0;
+  layout.spaces.find((one) => one.space === space)?.slotBytes[0] ?? 0;
 
 describe('a sharded optimizer', () => {
   it('gives every element of every copy to exactly one replica, with room for its moments alone', () => {
@@ -90,7 +90,7 @@ describe('a sharded optimizer', () => {
             if (mesh.dp > 1) expect(length).toBe(mesh.dp * pieceLength!);
             end = offset + 4 * length;
           }
-          const bytes = spaces.find(({ space }) => space === 'gradients')?.bytesPerSlot ?? 0;
+          const bytes = spaces.find(({ space }) => space === 'gradients')?.slotBytes[0] ?? 0;
           expect(end).toBeLessThanOrEqual(bytes);
           for (const { gradientOffset, offset } of parameters) {
             if (gradientOffset >= 0) expect(offset).toBe(gradientOffset);

@@ -94,8 +94,8 @@ function rankPlan(rank: number, bytes: number): RankPlan {
   };
 }
 
-function space(name: SpacePlan['space'], base: number, bytesPerSlot: number): SpacePlan {
-  return { space: name, base, bytesPerSlot, numSlots: 1 };
+function space(name: SpacePlan['space'], base: number, bytes: number): SpacePlan {
+  return { space: name, base, slotBytes: [bytes] };
 }
 
 function executable(

@@ -102,7 +102,7 @@ async function train(
 }
 
 const savedBytes = ({ plan }: Run) =>
-  plan.ranks[0]!.executables[0]!.spaces.find(({ space }) => space === 'saved')!.bytesPerSlot;
+  plan.ranks[0]!.executables[0]!.spaces.find(({ space }) => space === 'saved')!.slotBytes[0]!;
 
 it('follows the f32 losses within 2 % while they fall', async () => {
   const [exact, mixed] = [await train('f32'), await train('bf16')];

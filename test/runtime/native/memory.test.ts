@@ -104,6 +104,19 @@ describe('planned and measured bytes of a GPT', () => {
     });
   }
 
+  // Chunks of different sizes share a rank; one of them has the logits.
+  for (const schedule of ['zb-v', 'interleaved'] as const) {
+    for (const precision of ['f32', 'bf16'] as const) {
+      it(`${schedule}, ${precision}`, async () => {
+        const plan = planOf({ ...layouts.pp2!, precision, schedule }, 6, 5000);
+        for (const [rank, bytes] of (await measure(plan)).entries()) {
+          const { peakBytes } = rankMemory(plan.ranks[rank]!);
+          expect(Math.abs(peakBytes / bytes - 1), `planned ${peakBytes}, measured ${bytes}`).toBeLessThan(0.02);
+        }
+      });
+    }
+  }
+
   it('a limit counts what kernels take: recomputation makes room for them', () => {
     // Every micro-batch's activations are held at once, so that there is something to give up.
     const layout: Layout = {
