@@ -21,6 +21,9 @@ const [SAMPLES, WIDTH, MICRO_BATCHES] = [3, 5, 2];
 const BATCH_BYTES = 128 + 64;
 const NUM_STEPS = 6;
 
+const isCard = process.env.MERAK_TEST_GPU === '1';
+if (isCard) console.warn('SKIPPED: calls are written down by the stand-in driver');
+
 const draw = drawer(9);
 const numbers = (n: number) => Float32Array.from({ length: n }, () => draw() - 0.5);
 const start = numbers(WIDTH);
@@ -140,39 +143,37 @@ it('a batch that no step came for makes way, and one that does not fit is for it
   expect(await trained((step) => step > 3, { between })).toEqual(plain);
 });
 
-it('the next batch is on its way, on a stream of its own, before the step’s end is looked for', async () => {
-  vi.stubEnv('MERAK_STANDIN_CALLS', join(folder, 'calls'));
-  const calls = () => readFileSync(join(folder, 'calls'), 'utf8').split('\n').slice(0, -1);
-  const device = await opened();
-  const inputs = Array.from({ length: NUM_STEPS }, (_, step) => inputsOf(step));
-  device.announce!('train', inputs[0]!);
-  let before = 0;
-  for (const [step, input] of inputs.entries()) {
-    if (step + 1 < NUM_STEPS) device.announce!('train', inputs[step + 1]!);
-    before = step === NUM_STEPS - 2 ? calls().length : before;
-    await device.run('train', input);
-  }
-  device.close();
-  // The last step but one, a graph, and the last.
-  const both = calls()
-    .slice(before)
-    .map((line) => line.split(' '));
-  const last = both.slice(both.findLastIndex(([call]) => call === 'graph') - 2);
-  const steady = both.slice(0, both.length - last.length);
-  const stream = steady.find(([call]) => call === 'graph')![1];
-  const batch = String(BATCH_BYTES);
-  const order = steady.flatMap(([call, on, bytes]) =>
-    call === 'graph' || call === 'query' || bytes === batch ? [[call, on === stream ? 'steps' : 'ahead']] : [],
-  );
-  expect(order.slice(0, 4)).toEqual([
-    ['DtoD', 'steps'],
-    ['graph', 'steps'],
-    ['HtoD', 'ahead'],
-    ['query', 'steps'],
-  ]);
-  // Nobody was announced after it: nothing is copied ahead.
-  expect(last.filter(([call, , bytes]) => call === 'HtoD' && bytes === batch)).toEqual([]);
-});
+it.skipIf(isCard)(
+  'the next batch is on its way, on a stream of its own, before the step’s end is looked for',
+  async () => {
+    vi.stubEnv('MERAK_STANDIN_CALLS', join(folder, 'calls'));
+    const calls = () => readFileSync(join(folder, 'calls'), 'utf8').split('\n').slice(0, -1);
+    const device = await opened();
+    const inputs = Array.from({ length: NUM_STEPS }, (_, step) => inputsOf(step));
+    device.announce!('train', inputs[0]!);
+    let before = 0;
+    for (const [step, input] of inputs.entries()) {
+      if (step + 1 < NUM_STEPS) device.announce!('train', inputs[step + 1]!);
+      before = step === NUM_STEPS - 2 ? calls().length : before;
+      await device.run('train', input);
+    }
+    device.close();
+    // The last step but one, which is a graph; then the last, which has a batch but none after it.
+    const made = calls()
+      .slice(before)
+      .map((line) => line.split(' '));
+    const stream = made.find(([call]) => call === 'graph')![1];
+    const order = made
+      .filter(([, , bytes]) => bytes === undefined || bytes === String(BATCH_BYTES))
+      .map(([call, on]) => `${call} ${on === stream ? 'steps' : 'ahead'}`)
+      .filter((call, i, all) => call !== all[i - 1]);
+    const [begins, runs, ends] = [['wait steps', 'DtoD steps', 'record steps'], 'graph steps', 'query steps'];
+    expect(order).toEqual([
+      ...[...begins, runs, 'wait ahead', 'HtoD ahead', 'record ahead', ends],
+      ...[...begins, runs, ends],
+    ]);
+  },
+);
 
 it('the plan states the bytes: a training step’s batch twice', async () => {
   const [train] = plan.executables;

@@ -7,7 +7,8 @@
 // forbids while a stream is captured (waiting, allocating, waiting for an event from outside) fails, and ends the capture.
 // MERAK_STANDIN_DEVICES (1) and MERAK_STANDIN_MEMORY (bytes of each, 4 GiB) say what there is. MERAK_STANDIN_WAITS: a file that gets a line for
 // every call that keeps the host until the card is done; MERAK_STANDIN_LAUNCHES: one that gets the name of every kernel that runs;
-// MERAK_STANDIN_CALLS: one that gets every copy that is enqueued, every launch of a graph and every look at a stream, with the stream;
+// MERAK_STANDIN_CALLS: one that gets every copy that is enqueued, every event recorded and waited for,
+// every launch of a graph and every look at a stream, with the stream;
 // MERAK_STANDIN_GRAPHS: one that gets a line for every graph launched: the process, how many nodes the graph has, and how many of NCCL's calls.
 #include "libcuda.h"
 
@@ -621,6 +622,7 @@ EXPORT int cuStreamWaitEvent(void* handle, void* event_handle, unsigned) {
     invalidate(*stream->capture);
     return kCaptureIsolation;
   }
+  note_call("wait", handle);
   if (!event->stream) return kSuccess;
   Stream* other = event->stream;
   const uint64_t position = event->position;
@@ -656,6 +658,7 @@ EXPORT int cuEventRecord(void* handle, void* stream_handle) {
     event->frontier = stream->capture->frontiers[stream];
     return kSuccess;
   }
+  note_call("record", stream_handle);
   event->capture.reset();
   event->stream = stream;
   enqueue(stream, once([event] {
