@@ -2,6 +2,7 @@
 #include "addon/gpu.h"
 
 #include "addon/convert.h"   // guarded
+#include "comm/gpu/nccl_ctas.h"  // how large communicators may be
 #include "cuda/cublaslt.h"   // find_cublaslt
 #include "cuda/cudnn.h"      // find_cudnn
 #include "cuda/driver.h"     // find_driver
@@ -90,10 +91,40 @@ Napi::Value devices(const Napi::CallbackInfo& info) {
   });
 }
 
+// ncclCtas() -> {group, world, message}
+Napi::Value nccl_ctas(const Napi::CallbackInfo& info) {
+  Napi::Object ctas = Napi::Object::New(info.Env());
+  ctas.Set("group", kGroupCtas);
+  ctas.Set("world", kWorldCtas);
+  ctas.Set("message", kMessageCtas);
+  return ctas;
+}
+
+// gpuFreeBytes(ordinal)
+Napi::Value free_bytes(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const Driver& driver = cuda::driver();
+    CUdevice device;
+    check(driver.cuDeviceGet(&device, info[0].ToNumber().Int32Value()), "cuDeviceGet");
+    CUcontext before = nullptr, context = nullptr;
+    check(driver.cuCtxGetCurrent(&before), "cuCtxGetCurrent");
+    check(driver.cuDevicePrimaryCtxRetain(&context, device), "cuDevicePrimaryCtxRetain");
+    check(driver.cuCtxSetCurrent(context), "cuCtxSetCurrent");
+    size_t free = 0, total = 0;
+    const CUresult result = driver.cuMemGetInfo(&free, &total);
+    driver.cuCtxSetCurrent(before);
+    driver.cuDevicePrimaryCtxRelease(device);
+    check(result, "cuMemGetInfo");
+    return Napi::Number::New(info.Env(), static_cast<double>(free));
+  });
+}
+
 }  // namespace
 
 void export_gpu(Napi::Env env, Napi::Object exports) {
   exports.Set("gpuLibraries", Napi::Function::New(env, libraries, "gpuLibraries"));
+  exports.Set("ncclCtas", Napi::Function::New(env, nccl_ctas, "ncclCtas"));
+  exports.Set("gpuFreeBytes", Napi::Function::New(env, free_bytes, "gpuFreeBytes"));
   exports.Set("gpuDevices", Napi::Function::New(env, devices, "gpuDevices"));
 }
 

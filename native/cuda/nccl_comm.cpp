@@ -14,9 +14,10 @@ ncclUniqueId make_nccl_id() {
   return id;
 }
 
-NcclComm::NcclComm(int num_ranks, const ncclUniqueId& id, int rank) {
+NcclComm::NcclComm(int num_ranks, const ncclUniqueId& id, int rank, int max_ctas) {
   ncclConfig_t config;
   config.blocking = 0;
+  config.maxCTAs = max_ctas;
   check(nccl().ncclCommInitRankConfig(&comm_, num_ranks, id, rank, &config), "ncclCommInitRankConfig");
 }
 

@@ -15,8 +15,8 @@ class NcclComm {
   // Called again and again while something is waited for; throws to end the wait.
   using Idle = std::function<void()>;
 
-  // Begins to join; the others are waited for by the first call.
-  NcclComm(int num_ranks, const ncclUniqueId& id, int rank);
+  // Begins to join; the others are waited for by the first call. `max_ctas`: how many channels it may use; as many as NCCL likes.
+  NcclComm(int num_ranks, const ncclUniqueId& id, int rank, int max_ctas = INT_MIN);
   // Aborts what is under way: whoever wants it done has synchronised before.
   ~NcclComm();
   NcclComm(const NcclComm&) = delete;

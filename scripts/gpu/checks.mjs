@@ -77,11 +77,11 @@ export const nccl = {
   async work({ run, root }) {
     const addon = JSON.stringify(join(root, 'build/merak.node'));
     const makeId = `console.log(Buffer.from(require(${addon}).ncclUniqueId()).toString('hex'))`;
-    const ranks = async (what, count) => {
+    const ranks = async (what, count, env = { SAME_DEVICE: '0' }) => {
       const id = await run(process.execPath, ['-e', makeId]);
       const rank = (index) =>
         run(process.execPath, ['--import', 'tsx', 'test/nccl/rank.ts', what, `${index}`, `${count}`, id], {
-          env: { SAME_DEVICE: '0' },
+          env,
         });
       return (await Promise.all([...Array(count).keys()].map(rank))).map((line) => JSON.parse(line));
     };
@@ -89,7 +89,10 @@ export const nccl = {
     // Alone, a rank gets back what it gave, whichever collective it is.
     if (new Set(Object.values(oneRank.result ?? {})).size !== 1)
       throw new Error(`collectives of one rank: ${JSON.stringify(oneRank)}`);
-    return { oneRank, twoRanksOnOneGpu: await ranks('ring', 2) };
+    const numGpus = Number(await run(process.execPath, ['-p', `require(${addon}).gpuDevices().length`]));
+    // What a communicator takes of each card: where there are two, of the first two.
+    const memory = numGpus < 2 ? await ranks('memory', 1) : await ranks('memory', 2, {});
+    return { oneRank, memory, twoRanksOnOneGpu: await ranks('ring', 2) };
   },
 };
 

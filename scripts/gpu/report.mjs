@@ -83,6 +83,16 @@ function checks(of) {
       '',
       `NCCL: collectives of one rank agree; of two ranks on one GPU it says: ${inCell(two.message ?? 'done')}`,
     );
+  const memory = of('nccl')?.memory ?? [];
+  const [taken] = memory.map(({ result }) => result);
+  if (taken) {
+    const [joined, summed, sent, planned] = [taken.joined, taken.summed, taken.sent, taken.planned].map((bytes) =>
+      Math.round(bytes / 2 ** 20),
+    );
+    lines.push(
+      `NCCL took of a card, of ${memory.length} rank(s): ${joined} MiB to join, ${summed} MiB after an all-reduce, ${sent} MiB after messages; plans count ${planned} MiB (src/planner/costs/communicatorBytes.ts).`,
+    );
+  }
   return lines;
 }
 

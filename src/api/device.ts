@@ -4,6 +4,7 @@ import { mayUseCuda, numGpusWanted, wantsCuda } from '../config/devices.js';
 import type { Options } from '../config/schema.js';
 import { MerakError } from '../errors.js';
 import type { Plan, WorkspaceOf } from '../plan/plan.js';
+import { ncclBytes } from '../planner/costs/communicatorBytes.js';
 import { deviceByName } from '../planner/costs/devices.js';
 import { readProfile } from '../planner/costs/profileFile.js';
 import { missingKernels } from '../planner/fallback.js';
@@ -123,7 +124,7 @@ export function clusterFor(options: Options, numRanks: number, memoryBytes: numb
     workers: numRanks,
     numGpus: numGpus || numGpusPlanned(options, numRanks),
     card: gpu === undefined ? undefined : { name: gpu.name, capability: capabilityOf(gpu) },
-    hasNccl: gpu === undefined || findLibrary('NCCL') !== undefined,
+    nccl: gpu === undefined || findLibrary('NCCL') !== undefined ? ncclBytes(loadAddon().ncclCtas()) : undefined,
     memoryBytes,
     precision: options.precision,
     profile,

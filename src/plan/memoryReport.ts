@@ -11,7 +11,9 @@ export interface RankMemory {
   readonly executables: Readonly<Record<string, number>>;
   /** Kernel scratch and packed weights; 0 where no device has said. */
   readonly workspaceBytes: number;
-  /** The persistent arena, every executable's arena and the workspace together: all are allocated at once. */
+  /** Of NCCL, at the most; 0 where ranks exchange otherwise. */
+  readonly communicatorBytes: number;
+  /** The persistent arena, every executable's arena, the workspace and the communicators together: all are there at once. */
   readonly peakBytes: number;
 }
 
@@ -31,6 +33,7 @@ export function rankMemory(plan: RankPlan): RankMemory {
   const sizes = (spaces: readonly SpacePlan[], prefix: string) =>
     spaces.map((one) => [`${prefix}${one.space}`, spaceBytes(one)] as const);
   const workspace = workspaceBytes(plan.executables);
+  const { communicatorBytes = 0 } = plan;
   const executables = plan.executables.map(({ name, arenaBytes }) => [name, arenaBytes] as const);
   return {
     rank: plan.rank,
@@ -39,10 +42,15 @@ export function rankMemory(plan: RankPlan): RankMemory {
       ...sizes(plan.persistentSpaces, ''),
       ...plan.executables.flatMap(({ name, spaces }) => sizes(spaces, `${name}/`)),
       ...(workspace > 0 ? [['workspace', workspace] as const] : []),
+      ...(communicatorBytes > 0 ? [['communicators', communicatorBytes] as const] : []),
     ]),
     executables: Object.fromEntries(executables),
     workspaceBytes: workspace,
-    peakBytes: executables.reduce((sum, [, bytes]) => sum + bytes, plan.persistentBytes + workspace),
+    communicatorBytes,
+    peakBytes: executables.reduce(
+      (sum, [, bytes]) => sum + bytes,
+      plan.persistentBytes + workspace + communicatorBytes,
+    ),
   };
 }
 

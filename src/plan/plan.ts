@@ -290,6 +290,8 @@ export interface RankPlan {
   readonly clipNorm: number;
   /** Of float16; absent where the loss is not scaled. */
   readonly lossScale?: LossScalePlan;
+  /** What NCCL's communicators take of the card at the most; absent where there are none. Planning only: workers are not told. */
+  readonly communicatorBytes?: number;
   readonly executables: readonly Executable[];
 }
 

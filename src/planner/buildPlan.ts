@@ -100,6 +100,7 @@ export function buildPlan(input: PlanInput): Plan {
   const chunkLayout = chunkLayoutOf({ mesh, ...chunking });
 
   const costs = input.costs ?? localCosts();
+  const communicatorBytes = costs.communicatorBytes?.(mesh, numChunks) ?? 0;
   const split = splitTraining(
     train,
     mesh,
@@ -108,7 +109,7 @@ export function buildPlan(input: PlanInput): Plan {
       inFlight: inFlightByVirtualStage(schedule),
       recompute,
       costs,
-      memoryLimitBytes: input.memoryLimitBytes ?? Number.POSITIVE_INFINITY,
+      memoryLimitBytes: (input.memoryLimitBytes ?? Number.POSITIVE_INFINITY) - communicatorBytes,
       numMoments: numMoments(input.optimizer),
       optimizerPieces: input.shardOptimizer === true ? mesh.dp : 1,
       precision: input.precision,
@@ -175,7 +176,7 @@ export function buildPlan(input: PlanInput): Plan {
     ranks,
     others,
     memoryLimitBytes,
-    workspaceBytes: input.workspaceBytes,
+    workspaceBytes: (input.workspaceBytes ?? 0) + communicatorBytes,
   });
   const training = lowerTraining(split, context, keep, splitsWeights);
   const tasks = effectiveTasks(schedule, training);
@@ -195,6 +196,7 @@ export function buildPlan(input: PlanInput): Plan {
   const complete = ranks.map(
     (rank): RankPlan => ({
       ...rank,
+      ...(communicatorBytes > 0 && { communicatorBytes }),
       executables: [trainExecutable(rank), ...others.flatMap((perRank) => perRank[rank.rank] ?? [])].map(
         (executable) =>
           input.workspaceOf === undefined

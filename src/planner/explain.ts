@@ -55,6 +55,7 @@ export function planReport(plan: Plan, nativeKernels?: ReadonlySet<string>): Pla
 export function explainPlan(plan: Plan, reason?: string, nativeKernels?: ReadonlySet<string>): string {
   const report = planReport(plan, nativeKernels);
   const { pp, dp, tp } = report.mesh;
+  const communicates = report.ranks.some(({ communicatorBytes }) => communicatorBytes > 0);
   const lines = [
     `mesh        pp ${pp} x dp ${dp} x tp ${tp} = ${pp * dp * tp} ${pp * dp * tp === 1 ? 'worker' : 'workers'}`,
     ...(reason === undefined ? [] : [`chosen      ${reason}`]),
@@ -79,13 +80,22 @@ export function explainPlan(plan: Plan, reason?: string, nativeKernels?: Readonl
     '  (parameters, FLOPs per micro-batch and bytes are those of one rank)',
     '',
     ...table([
-      ['rank', 'pp dp tp', 'persistent', ...Object.keys(report.ranks[0]?.executables ?? {}), 'workspace', 'total'],
+      [
+        'rank',
+        'pp dp tp',
+        'persistent',
+        ...Object.keys(report.ranks[0]?.executables ?? {}),
+        'workspace',
+        ...(communicates ? ['NCCL'] : []),
+        'total',
+      ],
       ...report.ranks.map((rank) => [
         String(rank.rank),
         `${rank.coordinates.pp}  ${rank.coordinates.dp}  ${rank.coordinates.tp}`,
         formatBytes(rank.persistentBytes),
         ...Object.values(rank.executables).map(formatBytes),
         formatBytes(rank.workspaceBytes),
+        ...(communicates ? [formatBytes(rank.communicatorBytes)] : []),
         formatBytes(rank.peakBytes),
       ]),
     ]),

@@ -18,7 +18,7 @@ export interface KeepContext {
   readonly others: readonly (readonly Executable[])[];
   /** Per rank; undefined: no limit, and `auto` keeps everything. */
   readonly memoryLimitBytes?: number | undefined;
-  /** Bytes of the limit that kernels take beside the arenas. */
+  /** Bytes of the limit that kernels and communicators take beside the arenas. */
   readonly workspaceBytes?: number | undefined;
 }
 

@@ -128,7 +128,7 @@ describe('calls in a precision', () => {
 });
 
 describe('the cards of this machine as a cluster', () => {
-  const base = { workers: 4, numGpus: 2, hasNccl: true, memoryBytes: 1e9, precision: 'bf16' } as const;
+  const base = { workers: 4, numGpus: 2, nccl: () => 5e8, memoryBytes: 1e9, precision: 'bf16' } as const;
   const named = (name: string, capability: number) => gpuCluster({ ...base, card: { name, capability } });
 
   it('ranks that share cards take turns on them; ranks with a card each do not', () => {
@@ -136,8 +136,9 @@ describe('the cards of this machine as a cluster', () => {
     expect(gpuCluster({ ...base, card })).toMatchObject({ numProcessors: 2, transfers: 'receiver' });
     const own = gpuCluster({ ...base, workers: 2, card });
     expect(own.numProcessors).toBeUndefined();
+    expect([own.communicatorBytes, gpuCluster({ ...base, card }).communicatorBytes]).toEqual([base.nccl, undefined]);
     expect(own).toMatchObject({ transfers: 'background', hostLink: { name: 'nvlink4' } });
-    expect(gpuCluster({ ...base, workers: 2, card, hasNccl: false }).transfers).toBe('receiver');
+    expect(gpuCluster({ ...base, workers: 2, card, nccl: undefined }).transfers).toBe('receiver');
   });
 
   it.each([

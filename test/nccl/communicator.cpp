@@ -11,6 +11,7 @@
 #include <vector>    // data
 
 #include "comm/gpu/nccl_communicator.h"
+#include "comm/gpu/nccl_ctas.h"
 #include "comm/gpu/staged_device.h"
 #include "cuda/captured.h"
 #include "engine/error.h"
@@ -219,6 +220,32 @@ class Rank {
     graph.reset();
   }
 
+  // The stand-in takes 14 MiB for each channel that a communicator may use.
+  void memory() {
+    const auto taken = [] {
+      size_t free = 0, total = 0;
+      check(driver().cuMemGetInfo(&free, &total), "cuMemGetInfo");
+      return (total - free) >> 20;
+    };
+    float* x = buffer(100);
+    const auto all_reduce = [&](int group) {
+      comm_.all_reduce(group, x, 100, ReduceOp::sum, 1);
+      settle();
+    };
+    const size_t before = taken();
+    all_reduce(0);
+    const size_t group = taken();
+    all_reduce(1);
+    const size_t world = taken();
+    if (rank_ == 0) comm_.send(1, 0, x, 400);
+    else comm_.receive(0, 0, x, 400);
+    while (!comm_.has_sent()) comm_.check();
+    settle();
+    if (group - before != 14 * kGroupCtas || world - group != 14 * kWorldCtas || taken() - world != 14 * kMessageCtas)
+      throw Wrong("a group took " + std::to_string(group - before) + " MiB, the world " + std::to_string(world - group) + ", messages " +
+                  std::to_string(taken() - world));
+  }
+
   // Only the communicator knows all its streams: without its capture() the graph lacks an end.
   void unjoined(size_t count) {
     try {
@@ -233,6 +260,7 @@ class Rank {
   void run(const std::string& scenario) {
     comm_.set_timeout(scenario == "stalled" ? 1.5 : 60);
     if (scenario.rfind("graph", 0) == 0) return graphs(scenario);
+    if (scenario == "memory") return memory();
     if (scenario == "all") {
       collectives(0, 300);
       collectives(0, 50001);
@@ -260,11 +288,12 @@ std::string serve(const std::string& kind, const std::string& scenario, int rank
   try {
     Device device(kind == "nccl" ? rank : 0);
     device.make_current();
-    GroupSpec world{0, "dp", {}};
-    for (int r = 0; r < num_ranks; r++) world.ranks.push_back(r);
+    GroupSpec replicas{0, "dp", {}};
+    for (int r = 0; r < num_ranks; r++) replicas.ranks.push_back(r);
+    const std::vector<GroupSpec> groups = {replicas, {1, "world", replicas.ranks}};
     std::unique_ptr<DeviceCommunicator> comm;
-    if (kind == "nccl") comm = std::make_unique<NcclCommunicator>(device, rank, num_ranks, std::vector<GroupSpec>{world});
-    else comm = std::make_unique<StagedDeviceCommunicator>(device, rank, num_ranks, std::vector<GroupSpec>{world});
+    if (kind == "nccl") comm = std::make_unique<NcclCommunicator>(device, rank, num_ranks, groups);
+    else comm = std::make_unique<StagedDeviceCommunicator>(device, rank, num_ranks, groups);
     const std::vector<ArenaHandle> own = comm->handles();
     const auto count = static_cast<int>(own.size());
     if (write(to_parent, &count, sizeof count) < 0) return "pipe";

@@ -63,6 +63,14 @@ test.each([2, 3])(
 );
 
 test(
+  'communicators use as many channels, and so take as much of the card, as plans count',
+  () => {
+    expect(run('nccl', 'memory', 2)).toEqual(['ok', 'ok']);
+  },
+  LIMIT,
+);
+
+test(
   'in a CUDA graph: a killed rank is named, with the last of the calls that wait for it',
   () => {
     const [first, killed, last] = run('nccl', 'graph killed', 3);

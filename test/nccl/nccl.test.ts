@@ -46,6 +46,16 @@ const digest = (length: number, at: (i: number) => number): number => {
 };
 
 describe('merak/nccl', () => {
+  test(
+    'what it takes of the card, beside what plans count',
+    async () => {
+      const taken = 32 * 14 * 2 ** 20; // the stand-in's
+      for (const line of await ranks('memory', 2))
+        expect(line?.result).toEqual({ joined: taken, summed: taken, sent: taken, planned: taken + 8 * 2 ** 20 });
+    },
+    LIMIT,
+  );
+
   test.each([1, 2, 4])(
     'every collective, %i rank(s)',
     async (numRanks) => {

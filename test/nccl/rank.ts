@@ -1,6 +1,8 @@
 /** One rank of the NCCL tests, in a process of its own: `rank.ts <what> <rank> <numRanks> <id>`; prints one JSON line. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Communicator, init } from '../../src/nccl/index.js';
+import { groupBytes } from '../../src/planner/costs/communicatorBytes.js';
+import { loadAddon } from '../../src/runtime/native/addon.js';
 
 const [what = '', rankText, numText, idText = ''] = process.argv.slice(2);
 const [rank, numRanks] = [Number(rankText), Number(numText)];
@@ -36,6 +38,24 @@ const scenarios: Record<string, (comm: Communicator) => Promise<unknown>> = {
       broadcast: digest(broadcast),
     };
   },
+  /** What the communicator has taken of the card once it had joined, summed and sent, and what plans count for one of a group. */
+  async memory(comm) {
+    const joined = freeBefore - free();
+    const [out, back] = [await comm.alloc(4 * COUNT), await comm.alloc(4 * COUNT)];
+    const before = free() + joined;
+    await comm.allReduce(out, out, { count: COUNT });
+    await comm.synchronize();
+    const summed = before - free();
+    if (numRanks > 1) {
+      await comm.group((calls) => {
+        calls.send(out, { count: COUNT, peer: (rank + 1) % numRanks });
+        calls.recv(back, { count: COUNT, peer: (rank + numRanks - 1) % numRanks });
+      });
+      await comm.synchronize();
+    }
+    const planned = groupBytes(numRanks, loadAddon().ncclCtas().group);
+    return { joined, summed, sent: before - free(), planned };
+  },
   /** Everybody to the next and from the last, in one group: apart, they would wait for each other for ever. */
   async ring(comm) {
     const [out, back] = [await comm.alloc(4 * COUNT), await comm.alloc(4 * COUNT)];
@@ -69,11 +89,14 @@ function digest(values: Float32Array): number {
   return values.reduce((sum, value, i) => sum + value * ((i % 97) + 1), 0);
 }
 
+const device = Number(process.env.SAME_DEVICE ?? rank);
+const free = (): number => loadAddon().gpuFreeBytes(device);
+let freeBefore = 0;
 const started = performance.now();
 try {
   const timeoutSeconds = what === 'absent' ? 1.5 : 60;
   const id = new Uint8Array(Buffer.from(idText, 'hex'));
-  const device = Number(process.env.SAME_DEVICE ?? rank);
+  if (what === 'memory') freeBefore = free();
   const comm = await init({ device, numRanks, rank, id, timeoutSeconds });
   const result = await scenarios[what]!(comm);
   comm.close();

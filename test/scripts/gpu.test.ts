@@ -63,6 +63,9 @@ test('a dry run reaches the end and says that it is one', async () => {
     (report.sections.find((section) => section.name === name) as Section<Result>).result!;
   const { twoRanksOnOneGpu } = result<{ twoRanksOnOneGpu: { message: string }[] }>('nccl');
   expect(twoRanksOnOneGpu[0]?.message).toContain('Duplicate GPU detected');
+  const { memory } = result<{ memory: { result: { joined: number; planned: number } }[] }>('nccl');
+  expect(memory.map(({ result: taken }) => taken)).toEqual([expect.objectContaining({ joined: 0, planned: 0 })]);
+  expect(text).toContain('NCCL took of a card, of 1 rank(s): 0 MiB to join');
   const { rows, failures } = result<{ rows: { kernel: string; share: number }[]; failures: unknown[] }>('rooflines');
   expect(failures).toEqual([]);
   expect(rows.map(({ kernel }) => kernel)).toContain('MerakSoftmaxCrossEntropy');

@@ -315,6 +315,11 @@ EXPORT int merak_standin_retain(void* handle, std::shared_ptr<void>* held) {
   if (held) stream->capture->graph->retained.push_back(*held);
   return 1;
 }
+// Memory that a library takes for itself; negative: gives back.
+EXPORT void merak_standin_take(long long bytes) {
+  const Lock lock(mutex);
+  used_bytes += static_cast<size_t>(bytes);
+}
 // A card needs nobody to go on.
 EXPORT void merak_standin_work() {
   const Lock lock(mutex);

@@ -43,6 +43,11 @@ inline void work() {
   static const auto function = reinterpret_cast<void (*)()>(dlsym(libcuda(), "merak_standin_work"));
   function();
 }
+// Counts memory of the card that a library takes for itself; negative: gives it back.
+inline void take(long long bytes) {
+  static const auto function = reinterpret_cast<void (*)(long long)>(dlsym(libcuda(), "merak_standin_take"));
+  function(bytes);
+}
 // The device of the calling thread's context, -1 without one.
 inline int current_device() {
   static const auto function = reinterpret_cast<int (*)()>(dlsym(libcuda(), "merak_standin_current_device"));

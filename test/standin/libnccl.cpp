@@ -1,5 +1,6 @@
 // A stand-in for NCCL between the processes of this machine, over shared memory and on the streams of the stand-in libcuda.
 //
+// A communicator of several ranks takes 14 MiB of the card for each channel that it may use.
 // As strict as the real one: a GPU may appear once in a communicator, a communicator that is not ready takes no calls, a send ends when
 // its receiver has taken everything, and a peer that is gone is waited for until somebody aborts. Calls of a non-blocking communicator reach
 // their stream only while it is asked for its state. Whether a call is captured is the same on all its ranks, and a communicator ends only
@@ -75,7 +76,11 @@ struct Comm {
   std::string last_error;
   uint64_t rounds = 0, calls = 0;
   std::vector<double> factors;  // of the operations made by ncclRedOpCreatePreMulSum, which number from 5
-  ~Comm() { munmap(shared, mapped); }
+  long long device_bytes = 0;
+  ~Comm() {
+    munmap(shared, mapped);
+    merak_standin::take(-device_bytes);
+  }
   Channel& channel(int from, int to) { return channels[from * num_ranks + to]; }
 };
 using Handle = std::shared_ptr<Comm>;
@@ -329,7 +334,7 @@ struct UniqueId {
 struct Config {
   size_t size;
   unsigned magic, version;
-  int blocking;
+  int blocking, cluster_size, min_ctas, max_ctas;
 };
 
 }  // namespace
@@ -385,6 +390,10 @@ EXPORT int ncclCommInitRankConfig(void** result, int num_ranks, UniqueId id, int
   comm->members[rank].device = device;
   if (comm->members[rank].has_joined.exchange(1)) return fail(kInvalidUsage, "the rank joined twice");
   if (comm->shared->num_joined.fetch_add(1) + 1 == static_cast<uint32_t>(num_ranks)) shm_unlink(id.internal);
+  // As much as a channel's buffers towards one peer.
+  const int num_channels = config->max_ctas > 0 ? config->max_ctas : 32;
+  comm->device_bytes = num_ranks > 1 ? num_channels * (14LL << 20) : 0;
+  merak_standin::take(comm->device_bytes);
   *result = new Handle(comm);
   comm->is_blocking = config->blocking != 0;
   if (!comm->is_blocking) return kInProgress;

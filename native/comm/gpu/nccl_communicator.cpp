@@ -3,6 +3,7 @@
 
 #include <algorithm>  // find, all_of
 
+#include "comm/gpu/nccl_ctas.h"      // how large communicators may be
 #include "comm/gpu/nccl_progress.h"  // NcclProgress, ids as text
 
 namespace merak {
@@ -122,7 +123,8 @@ void NcclCommunicator::collective(Group& group, const char* name, const std::fun
   }
   if (!group.comm) {
     if (!group.has_id) throw CommError("comm/peer-lost", group.spec.ranks.front(), "rank " + std::to_string(group.spec.ranks.front()) + " was never connected");
-    group.comm = std::make_unique<NcclComm>(static_cast<int>(group.spec.ranks.size()), group.id, group.index);
+    const int ctas = group.spec.axis == "world" ? kWorldCtas : kGroupCtas;
+    group.comm = std::make_unique<NcclComm>(static_cast<int>(group.spec.ranks.size()), group.id, group.index, ctas);
   }
   order(ready_, stream_, own_stream_);
   group.comm->call(name, [&](ncclComm_t comm) { return enqueue(comm, own_stream_); }, [this] { watch(); });
@@ -251,7 +253,7 @@ NcclCommunicator::Channel& NcclCommunicator::channel(int from, int to, int tag) 
   cuda::check(driver().cuStreamCreate(&channel.stream, CU_STREAM_NON_BLOCKING), "cuStreamCreate");
   channel.events.resize(kEvents);
   for (CUevent& event : channel.events) cuda::check(driver().cuEventCreate(&event, CU_EVENT_DISABLE_TIMING), "cuEventCreate");
-  channel.comm = std::make_unique<NcclComm>(2, used, from == rank() ? 0 : 1);
+  channel.comm = std::make_unique<NcclComm>(2, used, from == rank() ? 0 : 1, kMessageCtas);
   return channel;
 }
 

@@ -6,6 +6,7 @@ import { numVirtualStages, placeOf } from '../../pipeline/virtualStages.js';
 import { chunkLayoutOf, rankOf } from '../../plan/mesh.js';
 import type { Executable, Plan, RankPlan } from '../../plan/plan.js';
 import { ringTransfer } from './collectives.js';
+import type { CommunicatorBytes } from './communicatorBytes.js';
 import type { DeviceModel } from './device.js';
 import type { OperatorCosts } from './operatorCosts.js';
 import { executableSeconds } from './programSeconds.js';
@@ -22,6 +23,8 @@ export interface ClusterCosts {
   readonly tiedLink: Link;
   /** Default 'background'. */
   readonly transfers?: SimulationInput['transfers'];
+  /** What a rank's communicators take of its memory. Default: nothing. */
+  readonly communicatorBytes?: CommunicatorBytes | undefined;
   /** Processors that all ranks share; absent: each has its own. */
   readonly numProcessors?: number;
 }

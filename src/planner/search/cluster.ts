@@ -2,6 +2,7 @@
 import type { Link } from '../../pipeline/network.js';
 import type { SimulationInput } from '../../pipeline/simulate.js';
 import type { Mesh } from '../../plan/plan.js';
+import type { CommunicatorBytes } from '../costs/communicatorBytes.js';
 import type { DeviceModel } from '../costs/device.js';
 import { deviceByName } from '../costs/devices.js';
 import { linkByName } from '../costs/links.js';
@@ -24,6 +25,8 @@ export interface Cluster {
   readonly transfers?: SimulationInput['transfers'];
   /** Cores that all workers share; absent: each has a device of its own. */
   readonly numProcessors?: number;
+  /** What a rank's communicators take of a device's memory. Default: nothing. */
+  readonly communicatorBytes?: CommunicatorBytes | undefined;
 }
 
 /**
@@ -81,6 +84,7 @@ export function clusterCosts(cluster: Cluster, mesh: Mesh): ClusterCosts {
     pipelineLink: join(mesh.tp * mesh.dp * mesh.pp, mesh.tp * mesh.dp, hostLink),
     tiedLink: meeting(join(mesh.tp * mesh.dp * mesh.pp, mesh.tp)),
     transfers: cluster.transfers,
+    communicatorBytes: cluster.communicatorBytes,
     ...(cluster.numProcessors === undefined ? {} : { numProcessors: cluster.numProcessors }),
   };
 }

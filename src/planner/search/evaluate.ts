@@ -79,7 +79,9 @@ export function stage(
   const { mesh, numMicroBatches, recompute } = choice;
   const { schedule, inFlight } = settledSchedule(choice, cache);
   const optimizerPieces = choice.shardOptimizer ? mesh.dp : 1;
-  const conditions = { schedule, inFlight, recompute, memoryLimitBytes, optimizerPieces };
+  const communicators = costs.communicatorBytes?.(mesh, choice.numChunks) ?? 0;
+  const room = memoryLimitBytes - communicators;
+  const conditions = { schedule, inFlight, recompute, memoryLimitBytes: room, optimizerPieces };
   const parts = partition(table, conditions, costs.pipelineLink, mostSeconds / numMicroBatches);
   if (parts === undefined) return undefined;
   const { stageOfShard, stages } = parts;
@@ -104,8 +106,8 @@ export function stage(
     stageOfShard,
     stages,
     shared: table.shared,
-    fits: choice.numChunks === 1 ? stages.every(({ fits }) => fits) : Math.max(...stageBytes) <= memoryLimitBytes,
-    peakBytes: Math.max(...stageBytes),
+    fits: choice.numChunks === 1 ? stages.every(({ fits }) => fits) : Math.max(...stageBytes) <= room,
+    peakBytes: Math.max(...stageBytes) + communicators,
     leastSeconds: Math.max(least, sharing > 1 ? shared : 0),
   };
 }

@@ -1,5 +1,6 @@
 /** The cards of this machine as a search plans for them: by their own profile, else by the data sheet of their name, else of their kind. */
 import type { Link } from '../../pipeline/network.js';
+import type { CommunicatorBytes } from '../costs/communicatorBytes.js';
 import type { DeviceModel } from '../costs/device.js';
 import { ARITHMETIC, deviceByName, sheetOfCard } from '../costs/devices.js';
 import { linkByName } from '../costs/links.js';
@@ -17,8 +18,8 @@ export interface GpuClusterRequest {
   readonly numGpus: number;
   /** As the driver names it, and its compute capability (90); undefined where plans are made without one (PLANNED_CARD). */
   readonly card: { readonly name: string; readonly capability: number } | undefined;
-  /** Whether workers with a card each exchange from card to card. */
-  readonly hasNccl: boolean;
+  /** Where workers with a card each exchange from card to card: what that takes of the card. */
+  readonly nccl: CommunicatorBytes | undefined;
   /** Of each worker. */
   readonly memoryBytes: number;
   readonly precision: Precision;
@@ -27,11 +28,11 @@ export interface GpuClusterRequest {
 
 /** Ranks that share a card take turns on it, as workers do on a core, and exchange through the host, which waits for them. */
 export function gpuCluster(request: GpuClusterRequest): Cluster {
-  const { workers, numGpus, card, hasNccl, memoryBytes, precision, profile } = request;
+  const { workers, numGpus, card, nccl, memoryBytes, precision, profile } = request;
   const measured = card === undefined ? undefined : profile?.cards?.[card.name];
   const sheet = sheetFor(card);
   const device = measured === undefined ? deviceByName(sheet, ARITHMETIC[precision]) : deviceIn(measured, precision);
-  const ownCards = workers <= numGpus && hasNccl;
+  const ownCards = workers <= numGpus && nccl !== undefined;
   const links = ownCards ? measured?.ownLinks : measured?.sharedLinks;
   const usual: Link = linkByName(ownCards ? (HOST_LINKS[sheet] ?? 'pcie4') : 'shm');
   const cards = `${numGpus} x ${card?.name ?? `${sheet}, none being here`}`;
@@ -43,6 +44,7 @@ export function gpuCluster(request: GpuClusterRequest): Cluster {
     reductionLink: links?.allReduce,
     networkLink: links?.messages ?? usual,
     transfers: ownCards ? 'background' : 'receiver',
+    ...(ownCards && { communicatorBytes: nccl }),
     ...(workers > numGpus ? { numProcessors: numGpus } : {}),
   };
 }

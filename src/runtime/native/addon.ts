@@ -130,6 +130,13 @@ export interface GpuLibrary {
   readonly caution: string;
 }
 
+/** Of a group's collectives, of the world's, of one channel of messages. */
+export interface NcclCtas {
+  readonly group: number;
+  readonly world: number;
+  readonly message: number;
+}
+
 export interface GpuDevice {
   readonly name: string;
   /** Compute capability: '9.0'. */
@@ -247,6 +254,10 @@ export interface Addon {
   gpuLibraries(): GpuLibrary[];
   /** The CUDA devices. engine/no-gpu says where was looked. */
   gpuDevices(): GpuDevice[];
+  /** Of a device's memory, whoever has taken the rest. engine/no-gpu where there is none. */
+  gpuFreeBytes(ordinal: number): number;
+  /** How many of NCCL's channels the engine's communicators may use at the most. Needs no GPU. */
+  ncclCtas(): NcclCtas;
   info(): { dnnlVersion: string; isa: 'generic' | 'avx2' | 'avx512'; maxThreads: number };
   /** Threads of `runKernel`, `matmulSeconds` and `copySeconds`; an engine's own number is set when it is made. */
   setThreads(threads: number): void;
