@@ -18,6 +18,8 @@ export interface Torch {
   readonly env: NodeJS.ProcessEnv;
 }
 
+/** As the user set it, before the addon said how OpenMP's threads wait. */
+const STARTED_WITH: NodeJS.ProcessEnv = { ...process.env };
 const SCRIPT = fileURLToPath(new URL('../torch/train.py', import.meta.url));
 const PROBE = `
 import json, os, re, torch
@@ -56,7 +58,7 @@ function environment(): NodeJS.ProcessEnv {
   const { OPENBLAS_CORETYPE, LD_LIBRARY_PATH = '' } = process.env;
   const kernels = OPENBLAS_CORETYPE ?? kernelsOfNewerIntel();
   return {
-    ...process.env,
+    ...STARTED_WITH,
     ...(folder === undefined ? {} : { LD_LIBRARY_PATH: `${folder}:${LD_LIBRARY_PATH}` }),
     ...(kernels === undefined ? {} : { OPENBLAS_CORETYPE: kernels }),
   };

@@ -269,11 +269,15 @@ let loaded: Addon | null = null;
 
 /**
  * OpenMP's threads wait for the next parallel region by spinning, by default for milliseconds: time that other workers on the
- * same cores lose. libgomp reads this when it is loaded, with the addon.
+ * same cores lose. With a second team in the process (of the thread that drew the weights, or measured products) libgomp counts more
+ * threads than cores and, unless the policy is active, spins so briefly that every region of a step wakes its threads by the
+ * kernel: a step of small operations then takes a third longer. libgomp reads both when it is loaded, with the addon.
  */
 function spinBriefly(): void {
   const { GOMP_SPINCOUNT: spins, OMP_WAIT_POLICY: policy } = process.env;
-  if (spins === undefined && policy === undefined) process.env.GOMP_SPINCOUNT = '1000';
+  if (spins !== undefined || policy !== undefined) return;
+  process.env.GOMP_SPINCOUNT = '1000';
+  process.env.OMP_WAIT_POLICY = 'active';
 }
 
 /** Where the addon is: MERAK_ADDON, else build/merak.node of the package. */
