@@ -195,6 +195,8 @@ const PER_ELEMENT: Readonly<Record<string, number>> = {
   MerakGeluGrad: 24,
   MerakLayerNorm: 8,
   MerakLayerNormGrad: 12,
+  MerakBatchNorm: 8,
+  MerakBatchNormGrad: 12,
   MerakSoftmaxCrossEntropy: 12,
   MerakSoftmaxCrossEntropyGrad: 10,
   MerakShardedCrossEntropy: 10,

@@ -1,6 +1,7 @@
 /** Registers Merak's kernels and their gradients with tfjs. */
 import * as tf from '@tensorflow/tfjs';
 import { attention, attentionGrad } from './attention.js';
+import { batchNorm, batchNormGrad } from './batchNorm.js';
 import {
   allGather,
   allGatherStart,
@@ -33,6 +34,8 @@ export const KERNELS: readonly KernelDefinition[] = [
   product,
   layerNorm,
   layerNormGrad,
+  batchNorm,
+  batchNormGrad,
   gelu,
   geluGrad,
   softmaxCrossEntropy,

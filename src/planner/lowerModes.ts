@@ -12,7 +12,7 @@ import { rankOf } from '../plan/mesh.js';
 import type { Mesh, RankParameter } from '../plan/plan.js';
 import { expandDerivative, expandVocabParallel } from '../tensorparallel/expand.js';
 import { overlapDerivative, type SubPipelineOptions, splitStage } from '../tensorparallel/subPipeline.js';
-import { fuseDerivative, type Precision } from './fuse.js';
+import { fuseDerivative, fuseStage, type Precision } from './fuse.js';
 import { withGlobalBatch } from './prepare.js';
 import type { SplitGraph } from './split.js';
 
@@ -59,7 +59,7 @@ export function lowerTraining(
   const lowered: LoweredStage[][] = [];
   const saved: ReadonlySet<ValueId>[] = [];
   split.stages.forEach((whole, tp) => {
-    const stages = whole.map((stage) => splitStage(stage, subPipelineOf(context)));
+    const stages = whole.map((stage) => fuseStage(splitStage(stage, subPipelineOf(context)), context.fusesChains));
     const twins = whole.map((stage, virtual) => twinOf(split, stage, tp, virtual));
     const column = differentiateStages(stages, context, (virtual) => derivatives[twins[virtual] ?? -1]?.[virtual]);
     const messages = gradientMessages(column);

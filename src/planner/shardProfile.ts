@@ -16,7 +16,7 @@ import { type KeepProblem, keepProblem, recomputeSeconds } from '../recompute/ke
 import { expandDerivative } from '../tensorparallel/expand.js';
 import { callSeconds } from './costs/callSeconds.js';
 import { type ProgramCosts, programSeconds } from './costs/programSeconds.js';
-import { fuseDerivative, type Precision } from './fuse.js';
+import { fuseDerivative, fuseStage, type Precision } from './fuse.js';
 import { NO_WORKSPACE, type ShardWorkspace, shardWorkspace } from './shardWorkspace.js';
 
 /** Making `bytes` again instead of keeping them, per micro-batch, takes `seconds`. */
@@ -82,8 +82,9 @@ export function profileShards(
   });
 }
 
-function profileShard(stage: Stage, isLast: boolean, costs: ProgramCosts, options: ProfileOptions): Costed {
+function profileShard(unfused: Stage, isLast: boolean, costs: ProgramCosts, options: ProfileOptions): Costed {
   const { precision = 'f32', workspaceOf, fusesChains } = options;
+  const stage = fuseStage(unfused, fusesChains);
   const derivative = fuseDerivative(
     expandDerivative(differentiate(stage, { scalesLoss: precision === 'f16' })),
     precision,

@@ -67,6 +67,8 @@ const TOKENS = ['tokens', 'targets'].map((name) => ({ name, shape: [16], dtype: 
 /** The CPU engine's kernels that cards lack, and why. */
 const ON_THE_HOST = {
   BroadcastArgs: 'its result is a shape of a few numbers, which the host reads',
+  MerakBatchNorm: 'plans for cards have it in parts, of which chains are made',
+  MerakBatchNormGrad: 'as MerakBatchNorm',
   MerakQuantise: 'int8 inference is of the processor',
   MerakQuantisedMatMul: 'int8 inference is of the processor',
   NonMaxSuppressionV3: 'each box kept depends on those before; the data gives how many there are',

@@ -17,6 +17,26 @@ beforeAll(async () => {
 const run = <T extends tf.Tensor | tf.Tensor[]>(kernel: string, inputs: tf.NamedTensorMap, attrs: tf.NamedAttrMap): T =>
   tf.engine().runKernel<T>(kernel, inputs, attrs);
 
+describe('MerakBatchNorm', () => {
+  it.each([
+    ['linear', false],
+    ['relu', false],
+    ['linear', true],
+    ['relu', true],
+  ])('has the gradient of finite differences: %s, residual %s', (activation, residual) => {
+    const names = ['x', 'gamma', 'beta', ...(residual ? ['residual'] : [])];
+    const weights = tensor([2, 3, 4], 9);
+    checkGradient(
+      (...inputs) => {
+        const named = Object.fromEntries(names.map((name, i) => [name, inputs[i]!]));
+        const [y] = run<tf.Tensor[]>('MerakBatchNorm', named, { epsilon: 1e-2, activation, residual });
+        return tf.mul(y!, weights);
+      },
+      [tensor([2, 3, 4]), tensor([4], 2), tensor([4], 3), ...(residual ? [tensor([2, 3, 4], 5)] : [])],
+    );
+  });
+});
+
 describe('MerakLayerNorm', () => {
   it('normalises each row, for any shape', () => {
     const shapes = fc.tuple(fc.array(fc.integer({ min: 1, max: 4 }), { maxLength: 3 }), fc.integer({ min: 1, max: 9 }));

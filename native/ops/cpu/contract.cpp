@@ -38,7 +38,7 @@ const std::set<std::string> kTakesNarrow = {
     "Identity", "Reshape", "ExpandDims", "Squeeze"};
 const std::set<std::string> kHasNoInput = {"Fill", "Range", "LinSpace", "MerakLossScale", "MerakRandom"};
 const std::unordered_map<std::string, size_t> kNumOutputs = {
-    {"MaxPoolWithArgmax", 2}, {"MerakAttention", 2}, {"MerakAttentionGrad", 3}, {"MerakLayerNorm", 3}, {"MerakLayerNormGrad", 3},
+    {"MaxPoolWithArgmax", 2}, {"MerakBatchNorm", 3}, {"MerakAttention", 2}, {"MerakAttentionGrad", 3}, {"MerakLayerNorm", 3}, {"MerakLayerNormGrad", 3},
     {"MerakPackedAttention", 2}, {"MerakShardedCrossEntropy", 2}, {"MerakSoftmaxCrossEntropy", 2}, {"NonMaxSuppressionV3", 2},
     {"NonMaxSuppressionV4", 2}, {"NonMaxSuppressionV5", 3}, {"TopK", 2}, {"Unique", 3}};
 
@@ -47,6 +47,8 @@ void check_arity(const NodeSpec& spec) {
   const bool is_product = spec.kernel == "BatchMatMul" || spec.kernel == "_FusedMatMul" || spec.kernel == "MerakProduct";
   if (is_product) return require(!spec.outputs.empty() && spec.outputs.size() <= 2, "the number of outputs is wrong");
   if (spec.kernel == "SplitV" || spec.kernel == "Unpack") return require(!spec.outputs.empty(), "an output is missing");
+  if (spec.kernel == "MerakBatchNormGrad")
+    return require(spec.outputs.size() == (spec.attrs.flag("residual", false) ? 4 : 3), "the number of outputs is wrong");
   const auto found = kNumOutputs.find(spec.kernel);
   require(spec.outputs.size() == (found == kNumOutputs.end() ? 1 : found->second), "the number of outputs is wrong");
 }

@@ -14,6 +14,7 @@ void register_embedding_kernels();
 void register_crossentropy_kernels();
 void register_gelu_kernels();
 void register_layernorm_kernels();
+void register_batch_norm_kernels();
 void register_attention_kernels();
 void register_conv_kernels();
 void register_unary_kernels();
@@ -47,6 +48,7 @@ void register_cpu_kernels() {
   register_crossentropy_kernels();
   register_gelu_kernels();
   register_layernorm_kernels();
+  register_batch_norm_kernels();
   register_attention_kernels();
   register_conv_kernels();
   register_unary_kernels();

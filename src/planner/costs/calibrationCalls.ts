@@ -121,11 +121,20 @@ function rowKernels([samples, length, heads, size]: CalibrationSizes['attention'
     kernelCall('MerakGeluGrad', { dy: x, x }, [x], { approximate: 'tanh' }),
     kernelCall('MerakLayerNorm', { x, gamma: width, beta: width }, [x, rows, rows], { epsilon: 1e-5 }),
     kernelCall('MerakLayerNormGrad', { dy: x, x, gamma: width, mean: rows, rstd: rows }, [x, width, width]),
+    kernelCall('MerakBatchNorm', { x, gamma: width, beta: width }, [x, width, width], BATCH_NORM),
+    kernelCall(
+      'MerakBatchNormGrad',
+      { dy: x, x, gamma: width, mean: width, variance: width, y: x },
+      [x, width, width],
+      BATCH_NORM,
+    ),
     kernelCall('MerakSoftmaxCrossEntropy', { logits: x, labels }, [rows, rows], vocabulary),
     kernelCall('MerakSoftmaxCrossEntropyGrad', { dy: rows, logits: x, labels, logsumexp: rows }, [x], vocabulary),
     kernelCall('Sum', { x }, [width], { axis: [0], keepDims: false }),
   ];
 }
+
+const BATCH_NORM = { epsilon: 1e-3, activation: 'relu', residual: false };
 
 type Image = [number, number, number, number];
 const WINDOW = { strides: [1, 1], pad: 'same', dataFormat: 'NHWC', dilations: [1, 1] };

@@ -29,6 +29,14 @@ export const merakRules: Rules = {
     const gamma = need(inputs, 'gamma');
     return [need(inputs, 'x'), gamma, gamma];
   },
+  MerakBatchNorm: (inputs) => {
+    const gamma = need(inputs, 'gamma');
+    return [need(inputs, 'x'), gamma, gamma];
+  },
+  MerakBatchNormGrad: (inputs, attrs) => {
+    const [x, gamma] = [need(inputs, 'x'), need(inputs, 'gamma')];
+    return attrs.residual === true ? [x, gamma, gamma, x] : [x, gamma, gamma];
+  },
   ...each(['MerakGelu', 'MerakGeluGrad', 'MerakDropout', 'MerakAllReduce', 'MerakFanOut'], like('x')),
   ...each(['MerakAllReduceStart', 'MerakWait'], like('x')),
   MerakQuantise: like('x', 'int32'),

@@ -99,6 +99,87 @@ test('layer normalisation and its gradient', () => {
   }
 });
 
+test('batch norm and its gradient, with or without what follows it, over all ways to cut it into blocks', () => {
+  fc.assert(
+    fc.property(
+      fc.record({
+        shape: fc.constantFrom(
+          [1, 1],
+          [2, 3],
+          [5, 37],
+          [7, 3, 3, 1],
+          [2, 33, 31, 16],
+          [4, 9, 65],
+          [3, 700],
+          [40, 1025],
+          [2, 0, 4],
+          [2, 0],
+        ),
+        offset: fc.constantFrom(0, 0, 30),
+        activation: fc.constantFrom('linear', 'relu'),
+        residual: fc.boolean(),
+        seed: fc.nat(),
+      }),
+      ({ shape, offset, activation, residual, seed }) => {
+        const random = seeded(seed);
+        const channels = shape.slice(-1);
+        const x = floats('x', shape, random, 2);
+        for (let i = 0; i < x.data.length; i++) x.data[i]! += offset;
+        const [gamma, beta] = [floats('gamma', channels, random), floats('beta', channels, random)];
+        const inputs = [x, gamma, beta, ...(residual ? [floats('residual', shape, random)] : [])];
+        const attrs = { epsilon: 0.1, activation, residual };
+        // Both round the mean: an offset costs digits.
+        const tolerance = { relative: 5e-5, absolute: offset === 0 ? 2e-5 : 1e-3 };
+        if (x.data.length === 0) {
+          const empty = { shape, dtype: 'float32' as const };
+          expect(runNative('MerakBatchNorm', inputs, attrs, [empty, gamma, gamma])[0]).toHaveLength(0);
+          return;
+        }
+        expectParity('MerakBatchNorm', inputs, attrs, { tolerance });
+        const [y, mean, variance] = outputsOf('MerakBatchNorm', inputs, attrs, ['y', 'mean', 'variance']) as Input[];
+        const more = activation === 'relu' ? [y!] : [];
+        const given = [floats('dy', shape, random), x, gamma, mean!, variance!, ...more];
+        // Sums over many rows, in another order.
+        const rows = x.data.length / channels[0]!;
+        expectParity('MerakBatchNormGrad', given, attrs, {
+          tolerance: { ...tolerance, absolute: tolerance.absolute * Math.sqrt(rows) },
+        });
+      },
+    ),
+    runs(60),
+  );
+});
+
+test('batch norm keeps its digits far from zero, and the same bits with any number of threads', () => {
+  const random = seeded(8);
+  const x = floats('x', [6, 40, 40, 8], random);
+  for (let i = 0; i < x.data.length; i++) x.data[i] = 1000 + x.data[i]!;
+  const row = { shape: [8], dtype: 'float32' as const };
+  const attrs = { epsilon: 0, activation: 'linear', residual: false };
+  const [gamma, beta] = [floats('gamma', [8], random), floats('beta', [8], random)];
+  const run = (threads: number) => {
+    loadAddon().setThreads(threads);
+    const forward = runNative('MerakBatchNorm', [x, gamma, beta], attrs, [x, row, row]);
+    const [mean, variance] = ['mean', 'variance'].map((name, k): Input => ({ name, ...row, data: forward[k + 1]! }));
+    const backward = runNative('MerakBatchNormGrad', [{ ...x, name: 'dy' }, x, gamma, mean!, variance!], attrs, [
+      x,
+      row,
+      row,
+    ]);
+    return [...forward, ...backward];
+  };
+  const one = run(1);
+  expect(run(3)).toEqual(one);
+  loadAddon().setThreads(loadAddon().info().maxThreads);
+  for (let c = 0; c < 8; c++) {
+    const own = Array.from(x.data as Float32Array).filter((_, i) => i % 8 === c);
+    const mean = own.reduce((a, b) => a + b, 0) / own.length;
+    const variance = own.reduce((a, b) => a + (b - mean) ** 2, 0) / own.length;
+    expect(one[1]![c]).toBeCloseTo(mean, 3);
+    expect(one[2]![c]! / variance).toBeCloseTo(1, 5);
+  }
+});
+
 test('gelu and its gradient', () => {
   const random = seeded(4);
   for (const approximate of ['tanh', 'none']) {

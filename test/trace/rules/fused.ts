@@ -49,6 +49,9 @@ export function fusedRules(): void {
       run('MerakColumnSum', { x: random([2, 3, 4]) });
       const [, mean, rstd] = run('MerakLayerNorm', { x, gamma, beta: gamma }, { epsilon: 1e-5 }) as tf.Tensor[];
       run('MerakLayerNormGrad', { dy: x, x, gamma, mean: mean!, rstd: rstd! });
+      const batch = { epsilon: 1e-5, activation: 'relu', residual: true };
+      const normed = run('MerakBatchNorm', { x, gamma, beta: gamma, residual: x }, batch) as tf.Tensor[];
+      run('MerakBatchNormGrad', { dy: x, x, gamma, mean: normed[1]!, variance: normed[2]!, y: normed[0]! }, batch);
       run('MerakGelu', { x }, { approximate: 'tanh' });
       run('MerakGeluGrad', { dy: x, x }, { approximate: 'none' });
       const [logits, labels, rows] = [random([3, 5]), tf.tensor1d([0, 4, -1], 'int32'), random([3])];

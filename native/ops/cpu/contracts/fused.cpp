@@ -1,5 +1,6 @@
 // Merak's fused kernels: attention, layer norm, cross-entropy, embedding.
 #include <algorithm>  // max
+#include <vector>     // names
 
 #include "ops/cpu/contracts/checks.h"  // checks of tensors
 #include "ops/cpu/contracts/rules.h"   // Rules
@@ -74,6 +75,26 @@ void normalises(const NodeSpec& spec) {
   sized(out(spec, 2), gradient ? width : rows);
 }
 
+void normalises_batch(const NodeSpec& spec) {
+  const TensorType& x = in(spec, "x");
+  require(!x.shape.empty(), "x must have channels");
+  const bool gradient = spec.kernel == "MerakBatchNormGrad", relu = spec.attrs.text("activation", "linear") == "relu";
+  for (const auto* list : {&spec.inputs, &spec.outputs})
+    for (const TensorType& type : *list) is_float(type);
+  for (const char* name : gradient ? std::vector{"gamma", "mean", "variance"} : std::vector{"gamma", "beta"})
+    sized(in(spec, name), x.shape.back());
+  same_size(out(spec), x);
+  for (const size_t k : {1, 2}) sized(out(spec, k), x.shape.back());
+  if (!gradient) {
+    if (spec.input("residual") >= 0) same_size(in(spec, "residual"), x);
+    return;
+  }
+  same_size(in(spec, "dy"), x);
+  require(relu == (spec.input("y") >= 0), "y is what tells the slope of relu");
+  if (relu) same_size(in(spec, "y"), x);
+  if (spec.outputs.size() == 4) same_size(out(spec, 3), x);
+}
+
 void classifies(const NodeSpec& spec) {
   const TensorType& logits = in(spec, "logits");
   require(logits.shape.size() == 2, "logits must be [N,V]");
@@ -121,6 +142,7 @@ void add_fused_rules(Rules& rules) {
   rules.add({"MerakEmbeddingGrad"}, embeds_gradient);
   rules.add({"MerakSoftmaxCrossEntropy", "MerakSoftmaxCrossEntropyGrad", "MerakShardedCrossEntropy"}, classifies);
   rules.add({"MerakLayerNorm", "MerakLayerNormGrad"}, normalises);
+  rules.add({"MerakBatchNorm", "MerakBatchNormGrad"}, normalises_batch);
   rules.add({"MerakAttention"}, [](const NodeSpec& s) { attends(s, false, false); });
   rules.add({"MerakAttentionGrad"}, [](const NodeSpec& s) { attends(s, false, true); });
   rules.add({"MerakPackedAttention"}, [](const NodeSpec& s) { attends(s, true, false); });
