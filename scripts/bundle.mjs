@@ -11,7 +11,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
 
 /** tfjs must be the one that the user's script imports; the others load files of their own, and only when wanted. */
-const EXTERNAL = ['@tensorflow/*', 'tsx', 'pino', 'vega', 'vega-lite', '@huggingface/tokenizers'];
+const EXTERNAL = ['@tensorflow/*', 'tsx', 'vega', 'vega-lite', '@huggingface/tokenizers'];
 
 /** tfjs as the CommonJS that it is: imported, Node would first look through five megabytes of it for the names it exports. */
 const requiredTfjs = {
