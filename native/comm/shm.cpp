@@ -128,12 +128,12 @@ Channel& ShmCommunicator::channel(int from, int to, int tag) {
 
 ShmCommunicator::Address ShmCommunicator::address_of(const void* data, uint64_t bytes) {
   for (const auto& [hash, arena] : arenas_) {
-    if (!arena->contains(data)) continue;
+    if (!arena->shares(data)) continue;
     auto offset = static_cast<uint64_t>(static_cast<const std::byte*>(data) - arena->data());
-    if (bytes > arena->bytes() - offset) break;
+    if (bytes > arena->shared_bytes() - offset) break;
     return {hash, offset};
   }
-  throw std::runtime_error("a collective was given memory outside every arena");
+  throw std::runtime_error("a collective was given memory that peers cannot map");
 }
 
 std::byte* ShmCommunicator::resolve(int rank, Address address, uint64_t bytes) {

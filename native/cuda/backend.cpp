@@ -46,7 +46,7 @@ class CudaBackend : public Backend {
     driver().cuStreamSynchronize(stream_);
   }
 
-  Memory allocate(const std::string& name, int64_t bytes) override { return device_memory(device_, "arena " + name, static_cast<size_t>(bytes)); }
+  Memory allocate(const std::string& name, int64_t bytes, int64_t) override { return device_memory(device_, "arena " + name, static_cast<size_t>(bytes)); }
   Memory allocate_scratch(size_t bytes) override {
     stream_.wait();
     return device_memory(device_, "the kernels' scratch", bytes);

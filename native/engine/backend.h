@@ -22,7 +22,7 @@ struct Memory {
   std::byte* data = nullptr;
   size_t bytes = 0;
   std::shared_ptr<void> owner;
-  std::shared_ptr<Arena> shared;  // where peers can map it
+  std::shared_ptr<Arena> arena;  // where peers can map some of it
 };
 
 // How the ranks of a plan meet. One per engine; made only where there is more than one rank.
@@ -69,8 +69,8 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  // Zeroed memory. Throws EngineError 'plan/out-of-memory'.
-  virtual Memory allocate(const std::string& name, int64_t bytes) = 0;
+  // Zeroed memory, of which peers look at the first `exchanged_bytes` only. Throws EngineError 'plan/out-of-memory'.
+  virtual Memory allocate(const std::string& name, int64_t bytes, int64_t exchanged_bytes) = 0;
   virtual Memory allocate_scratch(size_t bytes) = 0;
   // Memory of the host through which an executable's batches and results pass; none (data null) where they go straight.
   virtual Memory allocate_staging(size_t bytes) = 0;

@@ -1,6 +1,5 @@
-// The processor as a backend: work is done when a call returns, arenas lie in memory that peers map.
-#include <sys/stat.h>  // fstat
-#include <unistd.h>    // sysconf
+// The processor as a backend: work is done when a call returns, what peers look at lies in memory that they map.
+#include <unistd.h>  // sysconf
 
 #include <cmath>    // sqrt, isnan
 #include <cstring>  // memcpy
@@ -24,15 +23,12 @@ class ShmPeers : public Peers {
 
   Communicator& communicator() override { return async_; }
   std::vector<ArenaHandle> handles() const override { return {{"control", comm_.control()->fd(), comm_.control()->bytes()}}; }
-  void add(const std::string& name, const Memory& memory) override { comm_.add_arena(name, memory.shared); }
+  void add(const std::string& name, const Memory& memory) override { comm_.add_arena(name, memory.arena); }
   void connect(int rank, const std::string& arena, int pid, int fd, size_t bytes) override { comm_.add_peer_arena(rank, arena, pid, fd, bytes); }
   void cancel() override { async_.cancel(); }
   std::vector<AsyncCommunicator::Event> take_trace() override { return async_.take_trace(); }
   double origin_seconds() const override { return async_.origin_seconds(); }
-  size_t bytes() const override {
-    struct stat status{};
-    return fstat(comm_.control()->fd(), &status) == 0 ? static_cast<size_t>(status.st_blocks) * 512 : comm_.control()->bytes();
-  }
+  size_t bytes() const override { return comm_.control()->resident_bytes(); }
 
  private:
   ShmCommunicator comm_;
@@ -42,14 +38,15 @@ class ShmPeers : public Peers {
 
 class CpuBackend : public Backend {
  public:
-  Memory allocate(const std::string& name, int64_t bytes) override {
+  Memory allocate(const std::string& name, int64_t bytes, int64_t exchanged_bytes) override {
     // The kernel would lend the addresses and end the process at the first touch too many.
     const double machine = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
     if (static_cast<double>(bytes) > machine)
       throw EngineError("plan/out-of-memory", "arena " + name + " needs " + std::to_string(bytes) + " bytes, and the machine has " +
                                                   std::to_string(static_cast<int64_t>(machine)));
     try {
-      const std::shared_ptr<Arena> arena = Arena::create(name, static_cast<size_t>(bytes));
+      const std::shared_ptr<Arena> arena = Arena::create(name, static_cast<size_t>(bytes), static_cast<size_t>(exchanged_bytes));
+      touch(*arena);
       return {arena->data(), arena->bytes(), arena, arena};
     } catch (const std::exception& error) {
       throw EngineError("plan/out-of-memory", error.what());
@@ -62,11 +59,7 @@ class CpuBackend : public Backend {
   }
   Memory allocate_staging(size_t) override { return {}; }
 
-  // Pages touched so far.
-  size_t resident_bytes(const Memory& memory) const override {
-    struct stat status{};
-    return memory.shared && fstat(memory.shared->fd(), &status) == 0 ? static_cast<size_t>(status.st_blocks) * 512 : memory.bytes;
-  }
+  size_t resident_bytes(const Memory& memory) const override { return memory.arena ? memory.arena->resident_bytes() : memory.bytes; }
 
   void write(std::byte* to, const void* from, size_t bytes) override { copy(to, static_cast<const std::byte*>(from), bytes); }
   void read(void* to, const std::byte* from, size_t bytes) override { copy(static_cast<std::byte*>(to), from, bytes); }
@@ -128,6 +121,13 @@ class CpuBackend : public Backend {
   }
 
  private:
+  // What is the rank's own of an arena, by the threads that will use it.
+  static void touch(Arena& arena) {
+    constexpr size_t kChunk = size_t{1} << 24;
+#pragma omp parallel for schedule(static) if (arena.bytes() - arena.shared_bytes() > kChunk)
+    for (size_t begin = arena.shared_bytes(); begin < arena.bytes(); begin += kChunk) arena.touch(begin, begin + kChunk);
+  }
+
   const RankPlan* plan_ = nullptr;
   std::byte* persistent_ = nullptr;
 };

@@ -5,14 +5,15 @@
 
 #include "engine/check.h"  // check_rank_plan, check_executable
 #include "engine/error.h"  // EngineError
+#include "engine/exchanged.h"  // exchanged_bytes
 #include "engine/kept_weights.h"  // KeptWeights
 
 namespace merak {
 namespace {
 
 std::vector<ArenaHandle> handle_of(const std::string& name, const Memory& memory) {
-  if (!memory.shared) return {};
-  return {{name, memory.shared->fd(), memory.shared->bytes()}};
+  if (!memory.arena || memory.arena->shared_bytes() == 0) return {};
+  return {{name, memory.arena->fd(), memory.arena->shared_bytes()}};
 }
 
 // Fields (but for those that are fed), outputs and metrics of all micro-batches, each from a multiple of 64 bytes on.
@@ -29,7 +30,7 @@ size_t staging_bytes(const Executable& plan, bool is_fed) {
 
 Engine::Engine(RankPlan plan, std::unique_ptr<Backend> backend) : plan_(std::move(plan)), backend_(std::move(backend)) {
   check_rank_plan(plan_);
-  persistent_ = backend_->allocate("persistent", plan_.persistent_bytes);
+  persistent_ = backend_->allocate("persistent", plan_.persistent_bytes, exchanged_bytes(plan_));
   if (plan_.world_size() > 1) {
     peers_ = backend_->make_peers(plan_, recorder_);
     peers_->add("persistent", persistent_);
@@ -55,7 +56,7 @@ std::vector<ArenaHandle> Engine::load(Executable executable) {
   for (int i = 0; i < kNumSpaces; i++)
     if (is_persistent(static_cast<Space>(i))) plan.spaces[i] = plan_.spaces[i];
   check_executable(plan, plan_);
-  loaded.arena = backend_->allocate(plan.name, plan.arena_bytes);
+  loaded.arena = backend_->allocate(plan.name, plan.arena_bytes, exchanged_bytes(plan, plan_));
   loaded.feed = backend_->make_feed(plan);
   loaded.staging = backend_->allocate_staging(staging_bytes(plan, loaded.feed != nullptr));
   const SpacePlan& constants = plan.spaces[static_cast<int>(Space::constants)];

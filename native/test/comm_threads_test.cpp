@@ -146,6 +146,25 @@ TEST("comm: an abort from another thread ends the waits of all, and says why") {
   aborts.join();
 }
 
+TEST("comm: what an arena does not share takes part in no collective") {
+  constexpr size_t kShared = 1 << 14, kBytes = 5 << 20;
+  const std::shared_ptr<Arena> arena = Arena::create("front", kBytes, kShared);
+  CHECK(arena->bytes() == kBytes && arena->shared_bytes() == kShared && arena->resident_bytes() == 0);
+  arena->data()[0] = arena->data()[kShared] = std::byte{1};
+  CHECK(arena->resident_bytes() == 2 * 4096);
+  arena->touch(kShared, kBytes);
+  CHECK(arena->resident_bytes() == 4096 + kBytes - kShared && arena->data()[kShared] == std::byte{1});
+  // A few pages are not worth a mapping of their own.
+  CHECK(Arena::create("whole", kBytes, kBytes - (1 << 20))->shared_bytes() == kBytes);
+
+  ShmCommunicator comm(0, 2, {{0, "world", {0, 1}}});
+  comm.add_arena("front", arena);
+  for (const size_t begin : {kShared, kShared - 64}) {
+    const auto error = thrown_by<std::runtime_error>([&] { comm.all_reduce(0, reinterpret_cast<float*>(arena->data() + begin), kLarge, ReduceOp::sum, 1); });
+    CHECK(std::string(error.what()).find("peers cannot map") != std::string::npos);
+  }
+}
+
 TEST("comm: ranks at odds about a call are told so") {
   std::vector<Rank> ranks = connected();
   on_all([&](int r) {

@@ -1,11 +1,13 @@
 // The engine on small plans: it trains as computed by hand, alone and on two ranks, and refuses plans that are malformed.
 #include <unistd.h>  // getpid
 
+#include <algorithm>  // max
 #include <cstdio>   // fprintf
 #include <cstdlib>  // getenv
 #include <thread>   // two ranks
 
 #include "engine/error.h"  // EngineError
+#include "engine/exchanged.h"  // exchanged_bytes
 #include "test/check.h"
 #include "test/plans.h"
 
@@ -65,6 +67,25 @@ TEST("engine: two ranks average their gradients") {
   for (std::thread& thread : threads) thread.join();
   CHECK(losses[0] == 1 && losses[1] == 1);
   for (int r = 0; r < 2; r++) CHECK(weights(*engines[static_cast<size_t>(r)])[0] == -4.5f);
+}
+
+TEST("engine: peers map what a plan exchanges") {
+  const RankPlan alone = small_plan(0, 1), both = small_plan(0, 2);
+  const auto end_of = [](const Spaces& spaces, Space space) { return spaces[static_cast<int>(space)].base + spaces[static_cast<int>(space)].bytes(); };
+  CHECK(exchanged_bytes(both) == std::max(end_of(both.spaces, Space::parameters), end_of(both.spaces, Space::gradients)));
+  Executable executable = small_executable();
+  CHECK(exchanged_bytes(executable, alone) == 0);
+  const int64_t messages = std::max({end_of(executable.spaces, Space::metrics), end_of(executable.spaces, Space::sent), end_of(executable.spaces, Space::sentGradients)});
+  CHECK(exchanged_bytes(executable, both) == messages);
+  Program& program = executable.programs.front();
+  for (ProgramValue& value : program.values)
+    if (value.space == Space::scratch) {
+      const int id = static_cast<int>(&value - program.values.data());
+      program.nodes.push_back({"MerakAllReduce", "", {id}, {"x"}, {id}, {}});
+      CHECK(exchanged_bytes(executable, both) == std::max(messages, end_of(executable.spaces, Space::scratch)));
+      return;
+    }
+  throw Failure("the small plan has nothing in scratch");
 }
 
 TEST("engine: malformed plans are refused or run inside their arenas") {

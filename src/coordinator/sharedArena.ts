@@ -1,11 +1,14 @@
-/** Parameters read and written where they lie: the arena of a worker on this host is a memfd that this process may open. */
+/** Parameters read and written where they lie: the front of a worker's arena on this host is a memfd that this process may open. */
 import { closeSync, fstatSync, openSync, readlinkSync, readSync, writeSync } from 'node:fs';
 import type { RankParameter, RankPlan } from '../plan/plan.js';
 import type { ArenaHandle } from '../runtime/device.js';
 import { bytesOf } from './arrays.js';
 
 export interface SharedArena {
-  /** False when the tensor is none this arena knows, or not of that size: then a message says so better. */
+  /**
+   * False when the tensor is none this arena knows, or not of that size: then a message says so better; or when it lies behind the
+   * front, as large optimizer moments do.
+   */
   write(index: number, kind: 'value' | number, data: Float32Array | Int32Array): boolean;
   read(index: number, kind: 'value' | number): Float32Array | Int32Array | undefined;
   close(): void;
@@ -18,16 +21,20 @@ export interface SharedArena {
 export function openSharedArena(plan: RankPlan, handles: readonly ArenaHandle[]): SharedArena | undefined {
   const handle = handles.find(({ rank, arena }) => rank === plan.rank && arena === 'persistent');
   const file = handle === undefined ? undefined : openMemfd(handle);
-  if (file === undefined) return undefined;
+  if (handle === undefined || file === undefined) return undefined;
+  const reached = (index: number, kind: 'value' | number): Place | undefined => {
+    const place = placeOf(plan, index, kind);
+    return place !== undefined && place.offset + place.bytes <= handle.bytes ? place : undefined;
+  };
   return {
     write(index, kind, data) {
-      const place = placeOf(plan, index, kind);
+      const place = reached(index, kind);
       if (place === undefined || place.bytes !== data.byteLength || place.isInt !== data instanceof Int32Array)
         return false;
       return transfer(place, (done) => writeSync(file, bytesOf(data), done, place.bytes - done, place.offset + done));
     },
     read(index, kind) {
-      const place = placeOf(plan, index, kind);
+      const place = reached(index, kind);
       if (place === undefined) return undefined;
       const data = place.isInt ? new Int32Array(place.bytes / 4) : new Float32Array(place.bytes / 4);
       const bytes = bytesOf(data);

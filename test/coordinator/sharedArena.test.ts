@@ -85,6 +85,38 @@ it('leaves to messages what does not fit', async () => {
   }
 });
 
+it('leaves to messages the large moments that are private to the worker', async () => {
+  const numElements = 1 << 19;
+  const large: RankPlan = {
+    ...plan,
+    parameters: [{ ...plan.parameters[0]!, shape: [numElements], offset: 0, momentOffsets: [0], owned: undefined }],
+    persistentSpaces: [
+      { space: 'parameters', base: 0, slotBytes: [4 * numElements] },
+      { space: 'gradients', base: 4 * numElements, slotBytes: [4 * numElements] },
+      { space: 'optimizer', base: 8 * numElements, slotBytes: [4 * numElements] },
+    ],
+    persistentBytes: 12 * numElements,
+    optimizer: { kind: 'momentum', momentum: 0.9, nesterov: false },
+  };
+  const data = Float32Array.from({ length: numElements }, (_, i) => i);
+  const device = new NativeDevice();
+  const handles = await device.open(large);
+  const arena = openSharedArena(large, handles);
+  try {
+    expect(handles.find(({ arena }) => arena === 'persistent')?.bytes).toBe(8 * numElements);
+    expect(arena?.write(0, 'value', data)).toBe(true);
+    expect(arena?.write(0, 0, data)).toBe(false);
+    expect(arena?.read(0, 0)).toBeUndefined();
+    await device.write(0, 0, data);
+    // Numbers by the hundred thousand: bytes are compared in no time.
+    for (const read of [await device.read(0, 0), arena?.read(0, 'value')])
+      expect(Buffer.from(read!.buffer).equals(Buffer.from(data.buffer))).toBe(true);
+  } finally {
+    arena?.close();
+    device.close();
+  }
+});
+
 it('is not there without an arena to open', () => {
   const handle = { rank: 0, arena: 'persistent', pid: process.pid, fd: 9999, bytes: 4096 };
   expect(openSharedArena(plan, [])).toBeUndefined();
