@@ -30,7 +30,6 @@ const LAYOUTS = {
     lossScaleBackoff: 2 ** -15,
   },
   'tp2 in sub-batches, whose collectives run beside': { tp: 2, subBatches: 2, sequenceParallel: 'on' },
-  pp2: { pp: 2, microBatches: 4, schedule: '1f1b' },
   'dp2 x pp2 in chunks, whose messages cross': { dp: 2, pp: 2, microBatches: 2, schedule: 'zb-v' },
 } as const;
 
