@@ -36,7 +36,7 @@ class Arena {
     auto* b = static_cast<const std::byte*>(p);
     return b >= data_ && b < data_ + shared_bytes_;
   }
-  // Has the pages from byte `begin` to `end` made at once, which takes half of what touching them one by one does. Before Linux 5.14: nothing.
+  // Has the pages from byte `begin` to `end` made at once, which takes less than touching them one by one. Before Linux 5.14: nothing.
   void touch(size_t begin, size_t end);
   // Bytes of the pages touched so far, by whomever.
   size_t resident_bytes() const;

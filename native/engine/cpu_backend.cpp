@@ -121,11 +121,11 @@ class CpuBackend : public Backend {
   }
 
  private:
-  // What is the rank's own of an arena, by the threads that will use it.
+  // By the threads that will use it. What peers share is then written faster, too, by the coordinator.
   static void touch(Arena& arena) {
     constexpr size_t kChunk = size_t{1} << 24;
-#pragma omp parallel for schedule(static) if (arena.bytes() - arena.shared_bytes() > kChunk)
-    for (size_t begin = arena.shared_bytes(); begin < arena.bytes(); begin += kChunk) arena.touch(begin, begin + kChunk);
+#pragma omp parallel for schedule(static) if (arena.bytes() > kChunk)
+    for (size_t begin = 0; begin < arena.bytes(); begin += kChunk) arena.touch(begin, begin + kChunk);
   }
 
   const RankPlan* plan_ = nullptr;
