@@ -2,6 +2,7 @@
 #include <unistd.h>  // sysconf
 
 #include <cmath>    // sqrt, isnan
+#include <cstdlib>  // getenv
 #include <cstring>  // memcpy
 
 #include "comm/shm.h"                // ShmCommunicator
@@ -122,7 +123,10 @@ class CpuBackend : public Backend {
 
  private:
   // By the threads that will use it. What peers share is then written faster, too, by the coordinator.
+  // MERAK_MEMORY_AHEAD=off leaves it to the first touch, so that what is measured is what a plan's programs use.
   static void touch(Arena& arena) {
+    const char* ahead = std::getenv("MERAK_MEMORY_AHEAD");
+    if (ahead && std::strcmp(ahead, "off") == 0) return;
     constexpr size_t kChunk = size_t{1} << 24;
 #pragma omp parallel for schedule(static) if (arena.bytes() > kChunk)
     for (size_t begin = 0; begin < arena.bytes(); begin += kChunk) arena.touch(begin, begin + kChunk);
