@@ -70,7 +70,9 @@ describe('merak profile --device cuda', () => {
 
   it('measures every kernel in every precision, the host, and what joins ranks on one card and on two', () => {
     const card = written.cards![findGpus()[0]!.name]!;
-    const kernels = new Set(calibrationCalls(SIZES).kernels.map(({ node }) => node.kernel));
+    // Cards make chains of what batch norm is one kernel of on the processor.
+    const calls = calibrationCalls(SIZES).kernels.filter(({ node }) => !node.kernel.startsWith('MerakBatchNorm'));
+    const kernels = new Set(calls.map(({ node }) => node.kernel));
     for (const device of [card.f32, card.tf32, card.bf16]) {
       expect(new Set(Object.keys(device.kernelFlops!))).toEqual(kernels);
       expect(device.productFlops).toHaveLength(2);

@@ -50,6 +50,23 @@ const CASES: readonly Case[] = [
     {},
   ],
   [
+    'MerakBatchNorm',
+    { x: matrix(1), gamma: () => tensor([6], 2), beta: () => tensor([6], 3), residual: matrix(4) },
+    { epsilon: 1e-2, activation: 'relu', residual: true },
+  ],
+  [
+    'MerakBatchNormGrad',
+    {
+      dy: matrix(1),
+      x: matrix(2),
+      gamma: () => tensor([6], 3),
+      mean: () => tensor([6], 4),
+      variance: () => tf.square(tensor([6], 5)),
+      y: matrix(6),
+    },
+    { epsilon: 1e-2, activation: 'relu', residual: true },
+  ],
+  [
     'MerakProduct',
     { a: matrix(1), b: matrix(2), residual: () => tensor([6, 6], 3), point: () => tensor([6, 6], 4) },
     { transposeA: true, outputShape: [6, 6], gelu: 'tanh' },
