@@ -30,6 +30,7 @@ export async function trainWithMerak(
   await tf.setBackend('cpu');
   reset();
   // Memory made ahead would count as touched; after the first round it makes no difference.
+  const { MERAK_MEMORY_AHEAD: ahead } = process.env;
   process.env.MERAK_MEMORY_AHEAD = 'off';
   const folder = mkdtempSync(join(tmpdir(), 'merak-bench-'));
   const { model, optimizer } = built;
@@ -78,6 +79,8 @@ export async function trainWithMerak(
       report: data,
     };
   } finally {
+    if (ahead === undefined) delete process.env.MERAK_MEMORY_AHEAD;
+    else process.env.MERAK_MEMORY_AHEAD = ahead;
     await parallel.close();
     rmSync(folder, { recursive: true, force: true });
   }

@@ -55,5 +55,5 @@ export const TRAINING_NOTES: readonly string[] = [
   '"of matmul": GFLOP/s over oneDNN\'s own product of two 2048 x 2048 matrices, of this precision with as many threads, measured in this run.',
   'Merak: wrap and fitDataset, wall clock of whole rounds, data and optimizer included; the fastest round after one that warms up. Adam everywhere.',
   'peak per rank: Merak: resident arenas, kernel scratch and packed weights of the largest rank ("planned": what the plan said of the arenas); others: growth of resident memory.',
-  'tfjs on WASM: optimizer.minimize or trainOnBatch in a loop; PyTorch: the same model, bf16 by autocast. Either is timed on fewer samples, as said in the row, where a whole step would take too long: the rate per token is what counts.',
+  'tfjs on WASM: optimizer.minimize or trainOnBatch in a loop; PyTorch: the same model, bf16 by autocast; f32 with two threads is the faster of two ways for threads of OpenMP to wait. Either is timed on fewer samples, as said in the row, where a whole step would take too long: the rate per token is what counts.',
 ];

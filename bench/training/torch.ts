@@ -84,7 +84,13 @@ function installedOpenBlas(): string | undefined {
 
 export type TorchAnswer = (Timed & { readonly fusedAttention: boolean }) | { readonly skipped: string };
 
-export function trainWithTorch(
+/**
+ * How OpenMP's threads wait between parallel regions: as the user has it, and briefly, as ours do. Either is up to twice as fast as the
+ * other, by model and version, where PyTorch has two pools of threads (its own and OpenBLAS's): the faster one counts.
+ */
+const WAITS: readonly NodeJS.ProcessEnv[] = [{}, { GOMP_SPINCOUNT: '1000' }];
+
+export async function trainWithTorch(
   torch: Torch,
   workload: Workload,
   options: {
@@ -99,5 +105,12 @@ export function trainWithTorch(
   const { numThreads: threads, timeoutSeconds, ...rest } = options;
   const job = { ...workload.torch, batchSize: workload.batchSize, threads, ...rest };
   const env = { ...torch.env, OMP_NUM_THREADS: String(threads), OPENBLAS_NUM_THREADS: String(threads) };
-  return answerOf(torch.python, [SCRIPT, JSON.stringify(job)], { timeoutSeconds, env });
+  let best: TorchAnswer | undefined;
+  for (const wait of threads > 1 && options.precision === 'f32' ? WAITS : WAITS.slice(0, 1)) {
+    const asked = { timeoutSeconds, env: { ...env, ...wait } };
+    const answer: TorchAnswer = await answerOf(torch.python, [SCRIPT, JSON.stringify(job)], asked);
+    if (best === undefined || 'skipped' in best || (!('skipped' in answer) && answer.stepSeconds < best.stepSeconds))
+      best = answer;
+  }
+  return best!;
 }
