@@ -6,6 +6,7 @@ import module, { createRequire } from 'node:module';
 import { sep } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { packageFile, runsSources } from '../packageFiles.js';
+import { withCodeCache } from './codeCache.js';
 
 const TFJS = '@tensorflow/tfjs';
 
@@ -36,7 +37,7 @@ function isThisMerak(require: NodeJS.Require): boolean {
 function commonJsFiles(require: NodeJS.Require): string[] {
   try {
     if (require(`${TFJS}/package.json`).exports !== undefined) return [];
-    require(TFJS);
+    withCodeCache(() => require(TFJS));
   } catch {
     return []; // The script's import says what is wrong, should it want tfjs at all.
   }
