@@ -1,7 +1,7 @@
 /**
  * A worker's watchdog thread: sends heartbeats, and kills its process when the coordinator is gone, both even while
  * the process's own event loop is blocked. `workerData`: the Invitation of src/coordinator/environment.ts, and `beat`, an encoded
- * merak.Beat. One gRPC stream of beats is a few lines of HTTP/2; a second gRPC client would cost every start a tenth of a second of a core.
+ * merak.Beat. One gRPC stream of beats is a few lines of HTTP/2; a second gRPC client would cost every start some fifty milliseconds of a core.
  */
 import { connect } from 'node:http2';
 import { workerData } from 'node:worker_threads';

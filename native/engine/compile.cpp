@@ -83,16 +83,16 @@ class Rewriter {
   std::vector<int> num_uses_;
 };
 
-// Right operands of products that are parameters which the program itself leaves alone, and how many products read them.
+// Right operands of products that are parameters, and how many products read them.
 class Weights {
  public:
-  explicit Weights(const Program& program) : program_(program), are_written_(writes_parameters(program)) {
+  explicit Weights(const Program& program) : program_(program) {
     for (const ProgramNode& node : program.nodes)
       if (const ProgramValue* weight = of(node)) num_readers_[weight->offset]++;
   }
   // Null where a product has no such weight.
   const ProgramValue* of(const ProgramNode& node) const {
-    if (are_written_ || node.inputs.size() < 2 || !kProducts.contains(node.kernel)) return nullptr;
+    if (node.inputs.size() < 2 || !kProducts.contains(node.kernel)) return nullptr;
     const ProgramValue& weight = program_.values[static_cast<size_t>(node.inputs[1])];
     return weight.space == Space::parameters ? &weight : nullptr;
   }
@@ -100,7 +100,6 @@ class Weights {
 
  private:
   const Program& program_;
-  bool are_written_;
   std::map<int64_t, int> num_readers_;
 };
 
@@ -152,13 +151,6 @@ std::vector<ByteRange> written_parameters(const Executable& executable) {
         if (value.space == Space::parameters) written.push_back(range_of(value));
       }
   return written;
-}
-
-bool writes_parameters(const Program& program) {
-  for (const ProgramNode& node : program.nodes)
-    for (const int output : node.outputs)
-      if (program.values[static_cast<size_t>(output)].space == Space::parameters) return true;
-  return false;
 }
 
 CompiledProgram compile_program(const Program& program, const Spaces& spaces, bool repeats, const std::shared_ptr<KeptWeights>& kept,
@@ -224,7 +216,7 @@ size_t kept_bytes(const CompiledProgram& program) {
 bool changes_parameters(const Executable& executable) {
   for (const Instruction& instruction : executable.schedule)
     if (instruction.op == Op::backward || instruction.op == Op::update || instruction.op == Op::reduce_state) return true;
-  return std::any_of(executable.programs.begin(), executable.programs.end(), writes_parameters);
+  return !written_parameters(executable).empty();
 }
 
 Workspace workspace_of(const Executable& executable, const KernelMaker& make) {

@@ -37,8 +37,6 @@ struct ByteRange {
   int64_t begin, end;
 };
 
-// Whether a node of the program writes to a parameter.
-bool writes_parameters(const Program& program);
 // The parameters that programs of the executable write.
 std::vector<ByteRange> written_parameters(const Executable& executable);
 

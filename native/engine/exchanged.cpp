@@ -1,3 +1,4 @@
+// Where the front of an arena ends.
 #include "engine/exchanged.h"
 
 #include <algorithm>  // std::max

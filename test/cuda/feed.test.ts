@@ -2,11 +2,8 @@
  * Batches that are announced are copied to the stand-in card while the step before runs, which changes no result: in order, out of order, from
  * several executables, after errors. The stand-in works streams off as late as it may, so that a copy nobody has ordered shows.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
+import { beforeAll, expect, it } from 'vitest';
 import type { Executable, RankPlan } from '../../src/plan/plan.js';
 import { buildPlan } from '../../src/planner/buildPlan.js';
 import type { StepInput } from '../../src/runtime/device.js';
@@ -14,6 +11,7 @@ import { NativeDevice } from '../../src/runtime/native/device.js';
 import { nativeWorkspace } from '../../src/runtime/native/workspace.js';
 import type { Batch } from '../../src/trace/model.js';
 import { traceModel } from '../../src/trace/trace.js';
+import { standInNotes } from '../standin/notes.js';
 import { drawer } from './card.js';
 
 const [SAMPLES, WIDTH, MICRO_BATCHES] = [3, 5, 2];
@@ -29,7 +27,6 @@ const numbers = (n: number) => Float32Array.from({ length: n }, () => draw() - 0
 const start = numbers(WIDTH);
 
 let plan: RankPlan;
-let folder: string;
 beforeAll(async () => {
   await tf.setBackend('cpu');
   const weights = tf.variable(tf.tensor1d(start), true, 'weights');
@@ -45,13 +42,7 @@ beforeAll(async () => {
   plan = buildPlan({ train: graph, mesh, optimizer, numMicroBatches: MICRO_BATCHES }).ranks[0]!;
   weights.dispose();
 });
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'merak-feed-'));
-});
-afterEach(() => {
-  vi.unstubAllEnvs();
-  rmSync(folder, { recursive: true, force: true });
-});
+const calls = standInNotes('CALLS');
 
 function inputsOf(step: number): StepInput {
   const fresh = drawer(step + 20);
@@ -146,22 +137,17 @@ it('a batch that no step came for makes way, and one that does not fit is for it
 it.skipIf(isCard)(
   'the next batch is on its way, on a stream of its own, before the step’s end is looked for',
   async () => {
-    vi.stubEnv('MERAK_STANDIN_CALLS', join(folder, 'calls'));
-    const calls = () => readFileSync(join(folder, 'calls'), 'utf8').split('\n').slice(0, -1);
     const device = await opened();
     const inputs = Array.from({ length: NUM_STEPS }, (_, step) => inputsOf(step));
     device.announce!('train', inputs[0]!);
-    let before = 0;
     for (const [step, input] of inputs.entries()) {
       if (step + 1 < NUM_STEPS) device.announce!('train', inputs[step + 1]!);
-      before = step === NUM_STEPS - 2 ? calls().length : before;
+      if (step === NUM_STEPS - 2) calls();
       await device.run('train', input);
     }
     device.close();
     // The last step but one, which is a graph; then the last, which has a batch but none after it.
-    const made = calls()
-      .slice(before)
-      .map((line) => line.split(' '));
+    const made = calls().map((line) => line.split(' '));
     const stream = made.find(([call]) => call === 'graph')![1];
     const order = made
       .filter(([, , bytes]) => bytes === undefined || bytes === String(BATCH_BYTES))

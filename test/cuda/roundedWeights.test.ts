@@ -2,11 +2,8 @@
  * Weights kept in 16 bits on the stand-in card: what products read is to the bit what rounding at each use gives, whatever changes weights and
  * whichever executable reads them, from captured graphs too; and it takes no launch of its own.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Executable, RankPlan } from '../../src/plan/plan.js';
 import { buildPlan, type PlanInput } from '../../src/planner/buildPlan.js';
 import type { HostArray } from '../../src/runtime/device.js';
@@ -14,6 +11,7 @@ import { NativeDevice } from '../../src/runtime/native/device.js';
 import { nativeWorkspace } from '../../src/runtime/native/workspace.js';
 import type { Batch } from '../../src/trace/model.js';
 import { traceModel } from '../../src/trace/trace.js';
+import { standInNotes } from '../standin/notes.js';
 import { drawer } from './card.js';
 
 /** Weights of more than a block's piece, with a rest past whole vectors. */
@@ -24,16 +22,11 @@ const LOSS_SCALE = { initial: 1024, growth: 2, interval: 1000, backoff: 0.5 };
 const isCard = process.env.MERAK_TEST_GPU === '1';
 if (isCard) console.warn('SKIPPED: launches and bytes are counted by the stand-in driver');
 
-let folder: string;
 beforeAll(async () => {
   await tf.setBackend('cpu');
 });
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'merak-rounded-'));
-});
 afterEach(() => {
   vi.unstubAllEnvs();
-  rmSync(folder, { recursive: true, force: true });
 });
 
 const draw = drawer(5);
@@ -153,17 +146,16 @@ it('an update that overflows leaves the copies as the weights are', async () => 
 });
 
 describe.skipIf(isCard)('launches', () => {
-  const soFar = () => readFileSync(join(folder, 'launches'), 'utf8').split('\n');
+  const taken = standInNotes('LAUNCHES');
   const count = (names: readonly string[], name: string) => names.filter((one) => one === name).length;
 
   async function steady(keeps: boolean, act: (engine: Engine) => Promise<unknown>): Promise<readonly string[]> {
-    vi.stubEnv('MERAK_STANDIN_LAUNCHES', join(folder, 'launches'));
     const engine = await opened(planOf('bf16'), keeps);
     for (const x of batches) await engine.loss('train', x);
     await engine.loss('look', batches[0]!);
-    const before = soFar().length;
+    taken();
     await act(engine);
-    const launches = soFar().slice(before - 1);
+    const launches = taken();
     engine.device.close();
     return launches;
   }

@@ -3,12 +3,10 @@
  * calls compute one by one. The stand-ins refuse a capture that leaves a stream behind, waits or allocates, run independent nodes of a graph
  * out of order, and end the process when a call is captured on one rank and not on another.
  */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { type TrainedRun, trainGpt } from '../layouts/training.js';
+import { standInNotes } from '../standin/notes.js';
 import { useStandIns } from './card.js';
 
 useStandIns();
@@ -34,15 +32,7 @@ const LAYOUTS = {
 } as const;
 
 describe.skipIf(isCard)('steps over NCCL', () => {
-  let folder: string;
-  beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'merak-graphs-'));
-    vi.stubEnv('MERAK_STANDIN_GRAPHS', join(folder, 'graphs'));
-  });
-  afterEach(() => {
-    vi.unstubAllEnvs();
-    rmSync(folder, { recursive: true, force: true });
-  });
+  const taken = standInNotes('GRAPHS');
 
   type Layout = Parameters<typeof trainGpt>[0] & { dp?: number; tp?: number; pp?: number };
   const numRanks = ({ dp = 1, tp = 1, pp = 1 }: Layout) => dp * tp * pp;
@@ -51,16 +41,13 @@ describe.skipIf(isCard)('steps over NCCL', () => {
     return trainGpt({ ...layout, device: 'cuda', threadsPerWorker: 1, stepTimeout: 30 }, MODEL, NUM_STEPS);
   };
 
-  /** By rank's process: of each graph launched so far, how many of NCCL's calls it holds. */
+  /** By rank's process: of each graph launched since this was asked last, how many of NCCL's calls it holds. */
   function launches(): Map<string, number[]> {
-    const file = join(folder, 'graphs');
     const byProcess = new Map<string, number[]>();
-    const lines = existsSync(file) ? readFileSync(file, 'utf8').trimEnd().split('\n') : [];
-    for (const line of lines) {
+    for (const line of taken()) {
       const [process, , calls] = line.split(' ');
       byProcess.set(process!, [...(byProcess.get(process!) ?? []), Number(calls)]);
     }
-    rmSync(file, { force: true });
     return byProcess;
   }
 

@@ -2,13 +2,11 @@
  * No call of a steady step keeps the host until the card is done, however many micro-batches, kernels and collectives it has: the step's end
  * is polled for. Ranks that share a card, whose exchanges pass through the host, do wait; that they are seen to shows that the count counts.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import * as merak from '../../src/index.js';
 import { GPT, syntheticText } from '../layouts/training.js';
+import { standInNotes } from '../standin/notes.js';
 import { useStandIns } from './card.js';
 
 useStandIns();
@@ -21,15 +19,7 @@ if (isCard) console.warn('SKIPPED: waits are counted by the stand-in driver');
 const [FIRST_STEADY, NUM_STEPS] = [4, 7];
 
 describe.skipIf(isCard)('calls that wait, in steady steps', () => {
-  let folder: string;
-  beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'merak-waits-'));
-    vi.stubEnv('MERAK_STANDIN_WAITS', join(folder, 'waits'));
-  });
-  afterEach(() => {
-    vi.unstubAllEnvs();
-    rmSync(folder, { recursive: true, force: true });
-  });
+  const taken = standInNotes('WAITS');
 
   async function waits(options: Partial<merak.WrapOptions>): Promise<string[]> {
     const model = merak.models.gpt({ ...GPT, numLayers: 1 });
@@ -41,16 +31,14 @@ describe.skipIf(isCard)('calls that wait, in steady steps', () => {
       logDir: 'runs/test',
       ...options,
     });
-    const soFar = () => readFileSync(join(folder, 'waits'), 'utf8').split('\n').slice(0, -1);
-    let before = 0;
     let steady: string[] = [];
     try {
       await parallel.fitDataset(syntheticText(NUM_STEPS), {
         verbose: 0,
         // Not a callback at batches, which would keep the next one from being sent ahead.
         onStep: (step) => {
-          if (step === FIRST_STEADY - 1) before = soFar().length;
-          if (step === NUM_STEPS - 1) steady = soFar().slice(before);
+          if (step === FIRST_STEADY - 1) taken();
+          if (step === NUM_STEPS - 1) steady = taken();
         },
       });
     } finally {

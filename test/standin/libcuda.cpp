@@ -17,76 +17,17 @@
 #include <sys/mman.h>  // device memory
 #include <unistd.h>    // temporary files
 
-#include <atomic>   // handles
-#include <cstdlib>  // getenv
 #include <cstring>  // memcpy
-#include <deque>    // queues
-#include <fstream>  // notes of waits
 #include <map>      // allocations
-#include <memory>   // shared operations
-#include <mutex>    // one caller at a time
-#include <set>      // live handles
+#include <memory>   // functions
 #include <string>   // names
-#include <thread>   // yield
-#include <vector>   // graphs
+#include <vector>   // copies
 
-#include "version.h"  // version_setting
+#include "cuda_stream_calls.h"  // streams, events, graphs
+#include "version.h"            // version_setting
 
 namespace {
 
-using merak_standin::Poll;
-using merak_standin::Start;
-using Address = unsigned long long;
-
-enum : int {
-  kSuccess = 0, kInvalidValue = 1, kOutOfMemory = 2, kNotInitialized = 3, kNoDevice = 100, kInvalidDevice = 101, kInvalidContext = 201,
-  kInvalidImage = 200, kInvalidHandle = 400, kNotFound = 500, kNotReady = 600, kIllegalAddress = 700, kLaunchOutOfResources = 701,
-  kCaptureUnsupported = 900, kCaptureInvalidated = 901, kCaptureUnjoined = 904, kCaptureIsolation = 905, kCaptureWrongThread = 908,
-};
-
-using Frontier = std::set<size_t>;  // the nodes that what follows comes after
-
-struct Node {
-  Start start;
-  Frontier after;
-  std::vector<size_t> before;
-};
-struct Graph {
-  std::vector<Node> nodes;
-  std::vector<std::shared_ptr<void>> retained;  // let go of with the graph, of NCCL's calls one each
-};
-// Handles of graphs and of executable ones: what is launched is kept until it is done, whatever is destroyed meanwhile.
-struct GraphHandle {
-  std::shared_ptr<Graph> graph;
-};
-// A capture under way: the operations in the order of the calls, and where each stream is.
-struct Capture {
-  std::shared_ptr<Graph> graph = std::make_shared<Graph>();
-  struct Stream* origin;
-  int mode;                // CUstreamCaptureMode
-  std::thread::id thread;  // that began it
-  bool is_invalid = false;
-  std::map<struct Stream*, Frontier> frontiers;
-};
-struct Operation {
-  Start start;
-  Poll poll;  // made when its turn comes
-};
-struct Stream {
-  std::deque<Operation> queue;
-  uint64_t enqueued = 0, done = 0;
-  std::shared_ptr<Capture> capture;
-  bool is_busy = false;  // being worked off, further down the call stack
-};
-struct Event {
-  Stream* stream = nullptr;  // null: never recorded
-  uint64_t position = 0;
-  double milliseconds = 0;
-  bool is_timed = true;
-  std::weak_ptr<Capture> capture;
-  bool is_captured = false;  // recorded last in a capture, perhaps one that is over
-  Frontier frontier;         // in a capture
-};
 struct Function {
   void (*launch)(unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, size_t, void**);
   std::vector<size_t> sizes;
@@ -101,40 +42,18 @@ struct Allocation {
   size_t bytes, mapped;
 };
 
-std::recursive_mutex mutex;
 bool is_initialised = false;
 std::map<Address, Allocation> device_memory;
 std::map<Address, size_t> pinned;
-std::set<Stream*> streams;
-std::set<Event*> events;
 size_t used_bytes = 0;
-Stream default_stream;
-thread_local void* current_context = nullptr;
 char contexts[64];
-
-using Lock = std::lock_guard<std::recursive_mutex>;
 
 size_t setting(const char* name, size_t fallback) {
   const char* value = std::getenv(name);
   return value && *value ? std::strtoull(value, nullptr, 10) : fallback;
 }
 int num_devices() { return static_cast<int>(setting("MERAK_STANDIN_DEVICES", 1)); }
-// Appended at once, so that lines of several processes do not mix.
-void note(const char* setting, const std::string& line) {
-  const char* file = std::getenv(setting);
-  if (file && *file) std::ofstream(file, std::ios::app) << line + "\n" << std::flush;
-}
-void note_wait(const char* call) { note("MERAK_STANDIN_WAITS", call); }
-void note_call(const std::string& call, const void* stream, size_t bytes = 0) {
-  note("MERAK_STANDIN_CALLS", call + " " + std::to_string(reinterpret_cast<uintptr_t>(stream)) + (bytes ? " " + std::to_string(bytes) : ""));
-}
 size_t total_bytes() { return setting("MERAK_STANDIN_MEMORY", size_t{4} << 30); }
-
-double now() {
-  timespec time{};
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return static_cast<double>(time.tv_sec) * 1e3 + static_cast<double>(time.tv_nsec) * 1e-6;
-}
 
 template <class Ranges>
 bool lies_in(const Ranges& ranges, Address address, size_t bytes) {
@@ -145,65 +64,6 @@ bool lies_in(const Ranges& ranges, Address address, size_t bytes) {
   if constexpr (std::is_same_v<Ranges, std::map<Address, Allocation>>) size = range.bytes;
   else size = range;
   return address - begin <= size && bytes <= size - (address - begin);
-}
-
-// Works a stream off until it is empty, `until` operations are done, or one has to wait for another process. True when all is done.
-bool advance(Stream& stream, uint64_t until) {
-  if (stream.is_busy) return stream.done >= until;
-  stream.is_busy = true;
-  while (!stream.queue.empty() && stream.done < until) {
-    Operation& operation = stream.queue.front();
-    if (!operation.poll) operation.poll = operation.start();
-    if (!operation.poll()) break;
-    stream.queue.pop_front();
-    stream.done++;
-  }
-  stream.is_busy = false;
-  return stream.done >= until;
-}
-
-// The card works on all streams meanwhile; what this one waits for elsewhere is worked off by its wait.
-bool settle(Stream& stream, uint64_t until) {
-  for (;;) {
-    {
-      const Lock lock(mutex);
-      if (advance(stream, until)) return true;
-    }
-    std::this_thread::yield();
-    usleep(20);
-  }
-}
-
-Stream* stream_of(void* handle) {
-  auto* stream = static_cast<Stream*>(handle);
-  if (!stream) return &default_stream;
-  return streams.count(stream) ? stream : nullptr;
-}
-
-int enqueue(Stream* stream, Start start) {
-  if (!stream) return kInvalidHandle;
-  if (stream->capture) {
-    Capture& capture = *stream->capture;
-    if (capture.is_invalid) return kCaptureInvalidated;
-    Frontier& frontier = capture.frontiers[stream];
-    std::vector<Node>& nodes = capture.graph->nodes;
-    for (size_t node : frontier) nodes[node].before.push_back(nodes.size());
-    nodes.push_back({std::move(start), frontier, {}});
-    frontier = {nodes.size() - 1};
-    return kSuccess;
-  }
-  stream->queue.push_back({std::move(start), nullptr});
-  stream->enqueued++;
-  return kSuccess;
-}
-
-Start once(std::function<void()> work) {
-  return [work = std::move(work)]() -> Poll {
-    return [&work] {
-      work();
-      return true;
-    };
-  };
 }
 
 // Enqueues a copy; memory of the host that is not pinned is read now, as cuda.h promises.
@@ -224,70 +84,6 @@ int copy_async(Address to, Address from, size_t bytes, void* handle, bool reads_
   return result;
 }
 
-void settle_all() {
-  settle(default_stream, default_stream.enqueued);
-  std::vector<Stream*> all;
-  {
-    const Lock lock(mutex);
-    all.assign(streams.begin(), streams.end());
-  }
-  for (Stream* stream : all) settle(*stream, stream->enqueued);
-}
-
-int invalidate(Capture& capture) {
-  capture.is_invalid = true;
-  return kCaptureUnsupported;
-}
-
-// Whether a capture forbids this thread to synchronise and to allocate; to have tried ends it.
-bool is_forbidden() {
-  bool is = false;
-  for (const Stream* stream : streams)
-    if (stream->capture && (stream->capture->mode == 0 || (stream->capture->mode == 1 && stream->capture->thread == std::this_thread::get_id()))) {
-      invalidate(*stream->capture);
-      is = true;
-    }
-  return is;
-}
-
-// One launch of a graph.
-Poll running(const std::shared_ptr<const Graph>& graph) {
-  struct Run {
-    std::vector<size_t> num_missing;  // nodes to wait for, by node
-    Frontier ready;
-    std::map<size_t, Poll> active;
-    size_t num_done = 0;
-  };
-  auto run = std::make_shared<Run>();
-  for (size_t i = 0; i < graph->nodes.size(); i++) {
-    run->num_missing.push_back(graph->nodes[i].after.size());
-    if (graph->nodes[i].after.empty()) run->ready.insert(i);
-  }
-  return [graph, run] {
-    const auto end = [&](size_t node) {
-      run->num_done++;
-      for (size_t later : graph->nodes[node].before)
-        if (--run->num_missing[later] == 0) run->ready.insert(later);
-    };
-    for (auto active = run->active.begin(); active != run->active.end();) {
-      if (active->second()) {
-        end(active->first);
-        active = run->active.erase(active);
-      } else {
-        ++active;
-      }
-    }
-    while (!run->ready.empty()) {
-      const size_t node = *run->ready.rbegin();
-      run->ready.erase(node);
-      Poll poll = graph->nodes[node].start();
-      if (poll()) end(node);
-      else run->active[node] = std::move(poll);
-    }
-    return run->num_done == graph->nodes.size();
-  };
-}
-
 size_t elf_bytes(const void* image) {
   Elf64_Ehdr header;
   std::memcpy(&header, image, sizeof header);
@@ -296,8 +92,6 @@ size_t elf_bytes(const void* image) {
 }
 
 }  // namespace
-
-#define EXPORT extern "C" __attribute__((visibility("default")))
 
 EXPORT int merak_standin_enqueue(void* stream, Start* start) {
   const Lock lock(mutex);
@@ -568,139 +362,6 @@ EXPORT int cuMemsetD32Async(Address to, unsigned value, size_t count, void* stre
                  }));
 }
 
-EXPORT int cuStreamCreate(void** stream, unsigned) {
-  const Lock lock(mutex);
-  if (!current_context) return kInvalidContext;
-  *stream = *streams.insert(new Stream).first;
-  return kSuccess;
-}
-EXPORT int cuStreamCreateWithPriority(void** stream, unsigned flags, int) { return cuStreamCreate(stream, flags); }
-EXPORT int cuStreamDestroy_v2(void* handle) {
-  Stream* stream = nullptr;
-  {
-    const Lock lock(mutex);
-    stream = stream_of(handle);
-    if (!stream || stream == &default_stream) return kInvalidHandle;
-    // A card finishes what is queued first; what waits for a peer for ever is dropped here.
-    advance(*stream, stream->enqueued);
-    for (Event* event : events)
-      if (event->stream == stream) event->stream = nullptr;
-    streams.erase(stream);
-  }
-  delete stream;
-  return kSuccess;
-}
-EXPORT int cuStreamSynchronize(void* handle) {
-  note_wait("cuStreamSynchronize");
-  Stream* stream = nullptr;
-  {
-    const Lock lock(mutex);
-    stream = stream_of(handle);
-    if (!stream) return kInvalidHandle;
-    if (stream->capture) return invalidate(*stream->capture);
-  }
-  settle(*stream, stream->enqueued);
-  return kSuccess;
-}
-EXPORT int cuStreamQuery(void* handle) {
-  const Lock lock(mutex);
-  Stream* stream = stream_of(handle);
-  if (!stream) return kInvalidHandle;
-  if (stream->capture) return invalidate(*stream->capture);
-  note_call("query", handle);
-  return advance(*stream, stream->enqueued) ? kSuccess : kNotReady;
-}
-EXPORT int cuStreamWaitEvent(void* handle, void* event_handle, unsigned) {
-  const Lock lock(mutex);
-  Stream* stream = stream_of(handle);
-  auto* event = static_cast<Event*>(event_handle);
-  if (!stream || !events.count(event)) return kInvalidHandle;
-  const std::shared_ptr<Capture> capture = event->capture.lock();
-  if (capture) {
-    if (stream->capture && stream->capture != capture) return kCaptureIsolation;
-    stream->capture = capture;
-    capture->frontiers[stream].insert(event->frontier.begin(), event->frontier.end());
-    return kSuccess;
-  }
-  if (event->is_captured) return kInvalidValue;  // of a capture that is over
-  if (stream->capture) {
-    invalidate(*stream->capture);
-    return kCaptureIsolation;
-  }
-  note_call("wait", handle);
-  if (!event->stream) return kSuccess;
-  Stream* other = event->stream;
-  const uint64_t position = event->position;
-  if (other == stream) return kSuccess;
-  return enqueue(stream, [other, position]() -> Poll {
-    return [other, position] { return !streams.count(other) ? true : advance(*other, position); };
-  });
-}
-EXPORT int cuEventCreate(void** event, unsigned flags) {
-  const Lock lock(mutex);
-  if (!current_context) return kInvalidContext;
-  auto* made = new Event;
-  made->is_timed = !(flags & 2);
-  *event = *events.insert(made).first;
-  return kSuccess;
-}
-EXPORT int cuEventDestroy_v2(void* handle) {
-  const Lock lock(mutex);
-  auto* event = static_cast<Event*>(handle);
-  if (!events.erase(event)) return kInvalidHandle;
-  if (event->stream) advance(*event->stream, event->position);
-  delete event;
-  return kSuccess;
-}
-EXPORT int cuEventRecord(void* handle, void* stream_handle) {
-  const Lock lock(mutex);
-  auto* event = static_cast<Event*>(handle);
-  Stream* stream = stream_of(stream_handle);
-  if (!stream || !events.count(event)) return kInvalidHandle;
-  event->is_captured = stream->capture != nullptr;
-  if (stream->capture) {
-    event->capture = stream->capture;
-    event->frontier = stream->capture->frontiers[stream];
-    return kSuccess;
-  }
-  note_call("record", stream_handle);
-  event->capture.reset();
-  event->stream = stream;
-  enqueue(stream, once([event] {
-            if (events.count(event)) event->milliseconds = now();
-          }));
-  event->position = stream->enqueued;
-  return kSuccess;
-}
-EXPORT int cuEventQuery(void* handle) {
-  const Lock lock(mutex);
-  auto* event = static_cast<Event*>(handle);
-  if (!events.count(event)) return kInvalidHandle;
-  if (const auto capture = event->capture.lock()) return invalidate(*capture);
-  return !event->stream || advance(*event->stream, event->position) ? kSuccess : kNotReady;
-}
-EXPORT int cuEventSynchronize(void* handle) {
-  note_wait("cuEventSynchronize");
-  Event* event = static_cast<Event*>(handle);
-  {
-    const Lock lock(mutex);
-    if (!events.count(event)) return kInvalidHandle;
-    if (const auto capture = event->capture.lock()) return invalidate(*capture);
-    if (!event->stream) return kSuccess;
-  }
-  settle(*event->stream, event->position);
-  return kSuccess;
-}
-EXPORT int cuEventElapsedTime(float* milliseconds, void* begin, void* end) {
-  const Lock lock(mutex);
-  auto *first = static_cast<Event*>(begin), *last = static_cast<Event*>(end);
-  if (!events.count(first) || !events.count(last) || !first->is_timed || !last->is_timed) return kInvalidHandle;
-  if (!first->stream || !last->stream) return kInvalidHandle;
-  if (first->stream->done < first->position || last->stream->done < last->position) return kNotReady;
-  *milliseconds = static_cast<float>(last->milliseconds - first->milliseconds);
-  return kSuccess;
-}
-
 EXPORT int cuModuleLoadData(void** module, const void* image) {
   const Lock lock(mutex);
   if (!current_context) return kInvalidContext;
@@ -788,74 +449,4 @@ EXPORT int cuLaunchKernel(void* handle, unsigned grid_x, unsigned grid_y, unsign
 EXPORT int cuLaunchHostFunc(void* stream, void (*function)(void*), void* data) {
   const Lock lock(mutex);
   return enqueue(stream_of(stream), once([=] { function(data); }));
-}
-
-EXPORT int cuStreamBeginCapture_v2(void* handle, int mode) {
-  const Lock lock(mutex);
-  Stream* stream = stream_of(handle);
-  if (!stream || stream == &default_stream || stream->capture) return kInvalidValue;
-  stream->capture = std::make_shared<Capture>();
-  stream->capture->origin = stream;
-  stream->capture->mode = mode;
-  stream->capture->thread = std::this_thread::get_id();
-  return kSuccess;
-}
-EXPORT int cuStreamIsCapturing(void* handle, int* status) {
-  const Lock lock(mutex);
-  Stream* stream = stream_of(handle);
-  if (!stream) return kInvalidHandle;
-  *status = stream->capture ? 1 : 0;
-  return kSuccess;
-}
-EXPORT int cuStreamEndCapture(void* handle, void** graph) {
-  const Lock lock(mutex);
-  Stream* stream = stream_of(handle);
-  if (!stream || !stream->capture || stream->capture->origin != stream) return kInvalidValue;
-  const std::shared_ptr<Capture> capture = stream->capture;
-  if (capture->mode != 2 && capture->thread != std::this_thread::get_id()) return kCaptureWrongThread;
-  // Every node comes before what the origin has come to.
-  std::vector<bool> is_joined(capture->graph->nodes.size());
-  std::vector<size_t> found(capture->frontiers[stream].begin(), capture->frontiers[stream].end());
-  while (!found.empty()) {
-    const size_t node = found.back();
-    found.pop_back();
-    if (is_joined[node]) continue;
-    is_joined[node] = true;
-    const Frontier& after = capture->graph->nodes[node].after;
-    found.insert(found.end(), after.begin(), after.end());
-  }
-  for (Stream* other : streams)
-    if (other->capture == capture) other->capture.reset();
-  *graph = nullptr;
-  if (capture->is_invalid) return kCaptureInvalidated;
-  for (const bool is : is_joined)
-    if (!is) return kCaptureUnjoined;
-  *graph = new GraphHandle{capture->graph};
-  return kSuccess;
-}
-EXPORT int cuGraphInstantiateWithFlags(void** exec, void* graph, unsigned long long) {
-  *exec = new GraphHandle(*static_cast<GraphHandle*>(graph));
-  return kSuccess;
-}
-EXPORT int cuGraphLaunch(void* exec, void* handle) {
-  const Lock lock(mutex);
-  Stream* stream = stream_of(handle);
-  if (!stream) return kInvalidHandle;
-  if (stream->capture) return invalidate(*stream->capture);
-  const std::shared_ptr<const Graph> graph = static_cast<GraphHandle*>(exec)->graph;
-  note_call("graph", handle);
-  note("MERAK_STANDIN_GRAPHS",
-       std::to_string(getpid()) + " " + std::to_string(graph->nodes.size()) + " " + std::to_string(graph->retained.size()));
-  return enqueue(stream, [graph] { return running(graph); });
-}
-// What runs goes on, and is freed when it is done.
-EXPORT int cuGraphExecDestroy(void* exec) {
-  const Lock lock(mutex);
-  delete static_cast<GraphHandle*>(exec);
-  return kSuccess;
-}
-EXPORT int cuGraphDestroy(void* graph) {
-  const Lock lock(mutex);
-  delete static_cast<GraphHandle*>(graph);
-  return kSuccess;
 }

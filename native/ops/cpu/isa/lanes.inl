@@ -13,7 +13,7 @@
 namespace merak::MERAK_ISA {
 
 // Sixteen lanes in parts as wide as the processor's registers: of a vector type wider than those, compilers take comparisons and
-// shuffles apart lane by lane (GCC 12; it cost an attention's softmax two thirds of its time).
+// shuffles apart lane by lane (GCC 12; it cost an attention's softmax more than half of its time).
 constexpr int kLanes = 16;
 #if defined(__AVX512F__)
 constexpr int kPart = 16;
